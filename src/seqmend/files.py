@@ -1,0 +1,57 @@
+"""Writing files so that a reader, or a killed run, never meets half of one."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from seqmend.errors import InputError, ResourceError
+
+
+@contextlib.contextmanager
+def write_atomic(path: Path) -> Generator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        InputError: The folder cannot be made or written to.
+        ResourceError: The disk is full or failing.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise ResourceError(
+                f"cannot finish writing: {error.strerror}", where=str(path), fix="free some space and run again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise InputError(
+                f"cannot write here: {error.strerror}", where=str(path), fix="name a folder that you may write to"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically; NaN is refused."""
+    with write_atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

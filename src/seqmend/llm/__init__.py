@@ -1,0 +1,37 @@
+"""Language models and sentence encoders: what they may be asked, who answers, and the journal of the answers."""
+
+from seqmend.llm.adapt import Adaptation, LoRAConfig, adapt
+from seqmend.llm.allocator import arrange_allocator
+from seqmend.llm.encoder import SentenceEncoder
+from seqmend.llm.journal import Budget, Journal, JournaledModel
+from seqmend.llm.local import LocalModel
+from seqmend.llm.protocol import (
+    Answer,
+    Encoder,
+    Failure,
+    LanguageModel,
+    Passage,
+    PassageScore,
+    Question,
+    Usage,
+)
+
+__all__ = [
+    "Adaptation",
+    "Answer",
+    "Budget",
+    "Encoder",
+    "Failure",
+    "Journal",
+    "JournaledModel",
+    "LanguageModel",
+    "LoRAConfig",
+    "LocalModel",
+    "Passage",
+    "PassageScore",
+    "Question",
+    "SentenceEncoder",
+    "Usage",
+    "adapt",
+    "arrange_allocator",
+]

@@ -1,0 +1,256 @@
+"""Exact log-probabilities of token rows under a causal language model: the arithmetic beneath every closed question."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from seqmend.errors import ResourceError
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+HEAD_ROWS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Tokens in a row, some of which are to be given a log-probability.
+
+    Attributes:
+        tokens: int64 [n], n >= 2.
+        wanted: bool [n]; False for the first token, which is only conditioned on.
+    """
+
+    tokens: Int64
+    wanted: npt.NDArray[np.bool_]
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in groups of similar length, longest first, each group at most `budget` after padding (or one index).
+
+    >>> list(batches([3, 9, 4, 8], 16))
+    [[1], [3], [2, 0]]
+    """
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        if group and lengths[group[0]] * (len(group) + 1) > budget:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+class CausalScorer:
+    """Runs a causal language model on padded batches and keeps logits only where they are asked for.
+
+    Args:
+        model: A transformers causal language model (LoRA layers may have been put into it).
+        batch_tokens: Tokens of one forward pass, padding included.
+    """
+
+    def __init__(self, model: Any, batch_tokens: int) -> None:
+        self.model = model
+        self.decoder = model.get_decoder()
+        self.head = model.get_output_embeddings()
+        self.batch_tokens = batch_tokens
+        self._check()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.head.weight.device
+
+    @torch.inference_mode()
+    def rows(self, rows: Sequence[Row], prefix: Int64 | None = None) -> Iterator[tuple[int, Float64]]:
+        """Index and log-probabilities (one per wanted token) of every row, as batches finish.
+
+        Args:
+            rows: Any number of rows.
+            prefix: int64 [p], p >= 1: tokens that stand before every row; they are computed once.
+        """
+        cache, mask = (None, None) if prefix is None else self._prefill([prefix])
+        for group in batches([len(row.tokens) for row in rows], self.batch_tokens):
+            chosen = torch.zeros(len(group), dtype=torch.int64)
+            past = None if mask is None else (_selected(cache, chosen.to(self.device)), mask[chosen])
+            yield from zip(group, self._log_probabilities([rows[index] for index in group], past), strict=True)
+
+    @torch.inference_mode()
+    def continuations(
+        self, prefixes: Sequence[Int64], rows: Sequence[Sequence[Row]]
+    ) -> Iterator[tuple[int, list[Float64]]]:
+        """For every prefix, the log-probabilities of the rows that may follow it; each prefix is computed once.
+
+        Args:
+            prefixes: int64 [p_q], at least one token each, one array per question.
+            rows: The rows that follow each prefix.
+        """
+        for group in batches([len(prefix) for prefix in prefixes], self.batch_tokens):
+            cache, mask = self._prefill([prefixes[index] for index in group])
+            owners = [(place, at) for place, index in enumerate(group) for at in range(len(rows[index]))]
+            found: list[list[Float64]] = [[np.zeros(0)] * len(rows[index]) for index in group]
+            # Every row carries a copy of its prefix's keys and values: memory, not arithmetic, limits this pass.
+            lengths = [mask.shape[1] + len(rows[group[place]][at].tokens) for place, at in owners]
+            for part in batches(lengths, 4 * self.batch_tokens):
+                chosen = torch.tensor([owners[number][0] for number in part])
+                past = _selected(cache, chosen.to(self.device)), mask[chosen]
+                values = self._log_probabilities([rows[group[owners[n][0]]][owners[n][1]] for n in part], past)
+                for number, value in zip(part, values, strict=True):
+                    place, at = owners[number]
+                    found[place][at] = value
+            yield from zip(group, found, strict=True)
+
+    @torch.inference_mode()
+    def greedy(
+        self, prefixes: Sequence[Int64], max_new_tokens: int, ends: Callable[[list[int]], bool]
+    ) -> list[list[int]]:
+        """The most likely next tokens of every prefix, until `ends` says so of the tokens written so far.
+
+        Args:
+            prefixes: int64 [p_q], at least two tokens each.
+            max_new_tokens: The most tokens to write.
+            ends: Told what has been written after a prefix; true if that is all.
+        """
+        written: list[list[int]] = [[] for _ in prefixes]
+        for group in batches([len(prefix) + max_new_tokens for prefix in prefixes], self.batch_tokens):
+            cache, mask = self._prefill([prefixes[index][:-1] for index in group])
+            alive = group
+            inputs = torch.tensor([[int(prefixes[index][-1])] for index in group])
+            for _ in range(max_new_tokens):
+                mask = torch.cat([mask, torch.ones_like(inputs)], dim=1)
+                hidden = self._forward(inputs, mask, cache)[:, -1]
+                inputs = self.logits(hidden).argmax(1, keepdim=True).cpu()
+                for index, token in zip(alive, inputs[:, 0].tolist(), strict=True):
+                    written[index].append(token)
+                going = [place for place, index in enumerate(alive) if not ends(written[index])]
+                if not going:
+                    break
+                if len(going) < len(alive):
+                    kept = torch.tensor(going)
+                    cache, mask, inputs = _selected(cache, kept.to(self.device)), mask[kept], inputs[kept]
+                    alive = [alive[place] for place in going]
+        return written
+
+    @torch.inference_mode()
+    def states(self, texts: Sequence[Int64], layer: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Index and hidden states, float32 [n, d], of every text's tokens after the given layer (-1 = the last)."""
+        with self._layers_up_to(layer):
+            yield from self._states(texts, layer)
+
+    def _states(self, texts: Sequence[Int64], layer: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        for group in batches([len(tokens) for tokens in texts], self.batch_tokens):
+            inputs = pad_sequence([torch.from_numpy(texts[index]) for index in group], batch_first=True)
+            output = self.decoder(input_ids=inputs.to(self.device), use_cache=False, output_hidden_states=layer != -1)
+            states = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+            states = states.float().cpu().numpy()
+            yield from ((index, states[place, : len(texts[index])]) for place, index in enumerate(group))
+
+    @contextlib.contextmanager
+    def _layers_up_to(self, layer: int) -> Generator[None]:
+        """Leave out the layers that a state in the middle does not depend on, where the model's layers are a list."""
+        layers = getattr(self.decoder, "layers", None)
+        if layer == -1 or not isinstance(layers, torch.nn.ModuleList):
+            yield
+            return
+        self.decoder.layers = layers[: layer + 1]  # the last one's output is normalised, so one more than asked for
+        try:
+            yield
+        finally:
+            self.decoder.layers = layers
+
+    def _prefill(self, prefixes: list[Int64]) -> tuple[Any, torch.Tensor]:
+        """Keys and values of left-padded prefixes, and the mask int64 [B, P] of their real tokens.
+
+        Padding stands on the left so that the rows that follow are next to the prefix in the cache: windows of sliding
+        attention are counted in cache places.
+        """
+        longest = max(len(prefix) for prefix in prefixes)
+        tokens = torch.zeros(len(prefixes), longest, dtype=torch.int64)
+        mask = torch.zeros_like(tokens)
+        for place, prefix in enumerate(prefixes):
+            tokens[place, longest - len(prefix) :] = torch.from_numpy(prefix)
+            mask[place, longest - len(prefix) :] = 1
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        output = self.decoder(
+            input_ids=tokens.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=positions.to(self.device),
+            use_cache=True,
+        )
+        return output.past_key_values, mask
+
+    def _forward(self, inputs: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Hidden states [B, n, d] of inputs [B, n] that follow a cache; mask int64 [B, P + n] covers both."""
+        positions = (mask.cumsum(1) - 1)[:, -inputs.shape[1] :]
+        return self.decoder(
+            input_ids=inputs.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=positions.to(self.device),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+
+    def _log_probabilities(self, rows: list[Row], past: tuple[Any, torch.Tensor] | None) -> list[Float64]:
+        """Log-probabilities of rows padded on the right, which causal attention never looks at.
+
+        Args:
+            rows: The rows of one batch.
+            past: Cache of what stands before the rows, and its mask int64 [B, P].
+        """
+        tokens = pad_sequence([torch.from_numpy(row.tokens) for row in rows], batch_first=True)
+        wanted = pad_sequence([torch.from_numpy(row.wanted) for row in rows], batch_first=True)[:, 1:]
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        if past is None:
+            hidden = self.decoder(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
+        else:
+            cache, mask = past
+            hidden = self._forward(inputs, torch.cat([mask, torch.ones_like(inputs)], dim=1), cache)
+        found = self.log_softmax_at(hidden[wanted.to(self.device)], targets[wanted].to(self.device))
+        return np.split(found.double().cpu().numpy(), np.cumsum(wanted.sum(1).numpy())[:-1])
+
+    def log_softmax_at(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """log p(targets[k] | hidden[k]), float32 [K], of hidden [K, d] and targets int64 [K], a few rows at a time."""
+        parts: list[torch.Tensor] = []
+        for states, wanted in zip(hidden.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True):
+            logits = self.logits(states)
+            parts.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1))
+        return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores of the whole vocabulary, float32 [K, V], as the model's own forward pass makes them."""
+        logits = self.head(hidden).float()
+        config = self.model.config.get_text_config()
+        if scale := getattr(config, "logit_scale", None):  # Cohere
+            logits = logits * scale
+        if scale := getattr(config, "logits_scaling", None):  # Granite
+            logits = logits / scale
+        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+    @torch.inference_mode()
+    def _check(self) -> None:
+        """Some architectures change their logits after the head: wrong numbers must not pass for exact ones."""
+        tokens = torch.arange(4, device=self.device)[None]
+        own = self.model(input_ids=tokens, use_cache=False).logits.float()
+        ours = self.logits(self.decoder(input_ids=tokens, use_cache=False).last_hidden_state)
+        if not torch.allclose(own, ours, rtol=0.05, atol=0.05):
+            raise ResourceError(
+                f"exact log-probabilities of {type(self.model).__name__} are not supported",
+                expected="a model whose logits are its head applied to its last hidden state",
+            )
+
+
+def _selected(cache: Any, chosen: torch.Tensor) -> Any:
+    """A cache whose sequences are those chosen of another, which stays as it is: updating a layer makes new tensors."""
+    picked = copy.copy(cache)
+    picked.layers = [copy.copy(layer) for layer in cache.layers]
+    picked.batch_select_indices(chosen)
+    return picked

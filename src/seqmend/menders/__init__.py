@@ -1,0 +1,1 @@
+"""Menders: each proposes a ledger of edits for a log."""

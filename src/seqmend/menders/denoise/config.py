@@ -1,0 +1,43 @@
+"""Settings of the denoise mender."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DenoiseConfig(BaseModel):
+    """Settings of the denoise mender.
+
+    Attributes:
+        max_length: Items per window (LLM4DSR: 10).
+        stride: Distance of window starts; `max_length` where absent.
+        corruption_rate: Share of training cells that are corrupted to learn from.
+        corruption_rounds: How often every training window is corrupted anew.
+        folds: Groups of users; a user is judged by statistics of the other groups.
+        tuning_windows: Self-corrupted windows that the language model is asked about, to learn how far to trust it.
+        language_windows: Windows of the log that the language model is asked about, those whose other witnesses are
+            least decided; absent: every window.
+        language_replacements: Replacements that the language model is asked to suggest, the surest edits first; the
+            others are suggested by co-occurrence.
+        noise_rate: Share of noise in the log; estimated where absent.
+        threshold: Least confidence of an edit.
+        max_edits: Most edits per user; no limit where absent.
+        edit: What is done to a flagged interaction.
+        seed: Of everything random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_length: int = Field(default=10, ge=2)
+    stride: int | None = Field(default=None, ge=1)
+    corruption_rate: float = Field(default=0.1, gt=0, lt=0.5)
+    corruption_rounds: int = Field(default=3, ge=1)
+    folds: int = Field(default=5, ge=2)
+    tuning_windows: int = Field(default=400, ge=50)
+    language_windows: int | None = Field(default=None, ge=0)
+    language_replacements: int = Field(default=100, ge=0)
+    noise_rate: float | None = Field(default=None, gt=0, lt=1)
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    max_edits: int | None = Field(default=None, ge=0)
+    edit: Literal["replace", "delete", "mask", "reweight"] = "replace"
+    seed: int = 0

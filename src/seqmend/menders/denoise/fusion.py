@@ -1,0 +1,110 @@
+"""Fusion: one calibrated probability from many witnesses, learned on windows whose noise is known.
+
+Gradient-boosted trees fuse the witnesses that speak of every cell, of which there are plenty of labelled ones. Where a
+language model was asked about a window, logistic regression fuses the trees' verdict with what it says: few parameters,
+because few windows are asked about.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+Float64 = npt.NDArray[np.float64]
+Features = npt.NDArray[np.floating]
+Bool = npt.NDArray[np.bool_]
+
+_CERTAIN = 1e-6
+
+
+@dataclass
+class CheapFusion:
+    """Gradient-boosted trees over the features of `witnesses`.
+
+    Args:
+        seed: Of the trees.
+    """
+
+    seed: int = 0
+    trees: HistGradientBoostingClassifier = field(init=False)
+
+    def fit(self, features: Features, labels: Bool) -> "CheapFusion":
+        """Learn from labelled cells: features [P, F], labels bool [P]."""
+        self.trees = HistGradientBoostingClassifier(
+            learning_rate=0.05,
+            max_iter=200,
+            max_leaf_nodes=15,
+            min_samples_leaf=50,
+            l2_regularization=10.0,
+            random_state=self.seed,
+        ).fit(features, labels)
+        return self
+
+    def probability(self, features: Features) -> Float64:
+        """P(corrupted) under the mix of clean and corrupted cells that was learned from, float64 [P]."""
+        return np.clip(self.trees.predict_proba(features)[:, 1], _CERTAIN, 1 - _CERTAIN)
+
+
+@dataclass
+class LogisticFusion:
+    """Logistic regression: for a witness that speaks alone, and for the verdict that a language model may change."""
+
+    scaler: StandardScaler = field(init=False)
+    regression: LogisticRegression = field(init=False)
+
+    def fit(self, inputs: Features, labels: Bool) -> "LogisticFusion":
+        """Learn from labelled cells: inputs [P, G], labels bool [P]."""
+        self.scaler = StandardScaler().fit(inputs)
+        self.regression = LogisticRegression(C=1.0, max_iter=1000).fit(self.scaler.transform(inputs), labels)
+        return self
+
+    def probability(self, inputs: Features) -> Float64:
+        """P(corrupted) under the mix that was learned from, float64 [P]."""
+        probability = self.regression.predict_proba(self.scaler.transform(inputs))[:, 1]
+        return np.clip(probability, _CERTAIN, 1 - _CERTAIN)
+
+
+def with_testimony(probability: Float64, testimony: Float64) -> Float64:
+    """Inputs of the last layer, float64 [P, 3]: the verdict's log-odds, the testimony, their product."""
+    verdict: Float64 = logit(probability)
+    return np.stack([verdict, testimony, verdict * testimony], axis=1)
+
+
+def to_confidence(probability: Float64, corrupted_share: float, noise_rate: float) -> Float64:
+    """Turn P(corrupted) in the training mix into P(not the user's own) in the log.
+
+    The "clean" cells that the classifier learned from hold the log's own noise, a share `noise_rate` of them. With f1
+    and f0 the densities of noise and of clean cells, the classifier's odds are a f1 / ((1 - a) ((1 - r) f0 + r f1)),
+    so that r f1 / ((1 - r) f0 + r f1) = odds r (1 - a) / a (positive-unlabelled learning: Elkan & Noto 2008).
+
+    Args:
+        probability: P(corrupted), float64 [P].
+        corrupted_share: a, the share of corrupted cells among those learned from.
+        noise_rate: r, the share of noise in the log.
+    """
+    odds = np.exp(logit(probability))
+    return np.minimum(odds * noise_rate * (1 - corrupted_share) / corrupted_share, 1.0)
+
+
+def estimate_noise_rate(corrupted: Float64, others: Float64) -> float:
+    """Estimated share of noise among a log's own cells, in (0, 1).
+
+    Among the cells that score above a threshold, the log shows r times the corrupted cells' share, plus what clean
+    cells add. The ratio of the two shares therefore bounds r from above at every threshold (Garg et al., NeurIPS
+    2021), and the less clean cells are left, the tighter: a line through the ratios of the strict thresholds, those
+    that 5 to 50 % of the corrupted cells pass, is read off at 0. Where noise and clean cells overlap even at the top,
+    the estimate is too high.
+
+    Args:
+        corrupted: Scores of the cells that were corrupted on purpose, held out from the classifier.
+        others: Scores of the log's own cells.
+    """
+    passed = np.linspace(0.05, 0.5, 46)
+    thresholds = np.quantile(corrupted, 1 - passed)
+    ratios = (1 - np.searchsorted(np.sort(others), thresholds) / len(others)) / passed
+    _, at_zero = np.polyfit(passed, ratios, 1)
+    return float(np.clip(at_zero, 0.005, 0.9))

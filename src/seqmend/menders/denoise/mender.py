@@ -1,0 +1,310 @@
+"""Denoise: which interactions of a history are not the user's own, and what would be in their place (LLM4DSR)."""
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from seqmend.errors import InputError
+from seqmend.interactions import Catalogue, Sequences, View
+from seqmend.ledger import Ledger
+from seqmend.llm import Encoder, LanguageModel
+from seqmend.menders.denoise.config import DenoiseConfig
+from seqmend.menders.denoise.corruption import corrupt
+from seqmend.menders.denoise.fusion import (
+    CheapFusion,
+    LogisticFusion,
+    estimate_noise_rate,
+    to_confidence,
+    with_testimony,
+)
+from seqmend.menders.denoise.language import testimony
+from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
+from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
+from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Surroundings, Verdicts, explain
+from seqmend.menders.denoise.windows import Bool, Int64, Windows, cut, mean_by_position
+from seqmend.menders.denoise.witnesses import LANGUAGE_FEATURES, LLM_FREE_FEATURES, SINGLE_WITNESSES, features
+from seqmend.progress import Progress, silent
+
+NAME = "denoise"
+_LLM_FREE = len(LLM_FREE_FEATURES)
+_LEAST_NOISE = 30  # corrupted cells, below which nothing can be learned
+
+
+@dataclass
+class Denoiser:
+    """The denoise mender: `fit` on training sequences, then `judge` or `propose`.
+
+    Evidence comes in three layers, each calibrated: cheap witnesses for every interaction; with a language model, its
+    own representation of every title, asked for once per item; and its reading of whole windows, as many as the
+    settings allow, those in most doubt first.
+
+    Args:
+        config: Settings.
+        encoder: Of titles; without one, titles are no evidence to the cheap witnesses.
+        model: A language model; without one, the fusion is free of language models.
+        progress: Told what is being done.
+
+    Attributes:
+        noise_rate: Share of noise in the log that confidences assume: given, or estimated by `fit`.
+    """
+
+    config: DenoiseConfig
+    encoder: Encoder | None = None
+    model: LanguageModel | None = None
+    progress: Progress = silent
+    noise_rate: float = field(init=False, default=0.0)
+
+    def fit(self, train: Sequences) -> Self:
+        """Learn from training sequences alone what noise looks like.
+
+        Users of the first fold are kept from the trees: their corrupted windows teach the later layers and the noise
+        rate.
+
+        Raises:
+            InputError: No item has a title though titles are to be read, or there is too little to learn from.
+        """
+        config, rng = self.config, np.random.default_rng(self.config.seed)
+        if (self.model or self.encoder) and not train.catalogue.has_title.any():
+            raise InputError(
+                "no item has a title, and the denoise mender reads titles",
+                fix='bring an item file with titles, or switch reading off (model = "none", no encoder)',
+            )
+        self._describe(train)
+        windows = cut(train, config.max_length, config.stride)
+        windows = windows[windows.real.sum(1) >= 2]
+        universe = np.flatnonzero(self._everyone.log_popularity > 0).astype(np.int32)
+        rounds = [
+            corrupt(windows.items, universe, config.corruption_rate, rng) for _ in range(config.corruption_rounds)
+        ]
+        noisy = Windows(
+            np.concatenate([items for items, _ in rounds]),
+            np.tile(windows.users, len(rounds)),
+            np.tile(windows.starts, len(rounds)),
+        )
+        labels = np.concatenate([corrupted for _, corrupted in rounds])
+        folds = self._folds_of(train.user_ids)[noisy.users]
+        if labels[folds == 0].sum() < _LEAST_NOISE or labels[folds != 0].sum() < _LEAST_NOISE:
+            raise InputError(
+                f"{len(windows)} windows of two or more items are too few to learn what noise looks like",
+                expected="some hundreds of interactions of ten users or more",
+                fix="bring a longer log",
+            )
+        self._fit_layers(noisy, labels, folds, train.catalogue)
+        return self
+
+    def judge(
+        self, sequences: Sequences, language_windows: int | None = None, owners: pl.Series | None = None
+    ) -> Verdicts:
+        """Confidence for every interaction: the mean over the windows that hold it.
+
+        For training data such a verdict uses later items of the same user (it is future-aware).
+
+        Args:
+            sequences: What to judge; users that `fit` saw are judged by statistics of the others.
+            language_windows: Overrides the setting of the same name.
+            owners: Whose sequence each one is, str [U], where sequences are windows of users rather than users.
+        """
+        windows = cut(sequences, self.config.max_length, self.config.stride)
+        limit = self.config.language_windows if language_windows is None else language_windows
+        evidence = self._evidence(
+            windows, self._folds_of(sequences.user_ids if owners is None else owners)[windows.users]
+        )
+        real = windows.real
+        llm_free = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
+        alone = {
+            name: self._over_cells(self._alone[name], evidence[:, :, [at]], real) for name, at in self._single.items()
+        }
+        fused, asked = llm_free, np.zeros(len(windows), dtype=bool)
+        if self.model is not None:
+            informed = self._over_cells(self._informed, evidence, real)
+            asked[_most_doubted(self._confidence(informed), limit)] = True
+            cells = real & asked[:, None]
+            heard = np.full(real.shape, np.nan)
+            heard[asked] = testimony(windows.items[asked], sequences.catalogue, self.model)
+            alone[WINDOW_WITNESS] = self._over_cells(self._window_alone, heard[:, :, None], cells)
+            fused = np.where(cells, np.nan, informed)
+            if cells.any():
+                fused[cells] = self._window.probability(with_testimony(informed[cells], heard[cells]))
+
+        def by_position(probability: Float64) -> Float64:
+            return mean_by_position(self._confidence(probability), windows, sequences)
+
+        return Verdicts(
+            sequences,
+            windows,
+            asked,
+            ~np.isnan(mean_by_position(np.where(asked[:, None] & real, 1.0, np.nan), windows, sequences)),
+            {name: by_position(probability) for name, probability in alone.items()},
+            by_position(llm_free),
+            by_position(fused),
+        )
+
+    def propose(self, sequences: Sequences, view: View = "train") -> Ledger:
+        """Edits for every interaction whose confidence reaches the threshold.
+
+        Args:
+            sequences: The part of the data that the view may use: never a held-out target.
+            view: Which use of the sequences is edited.
+        """
+        return self.propose_from(self.judge(sequences), view)
+
+    def propose_from(
+        self, verdicts: Verdicts, view: View = "train", *, gate: Float64 | None = None, ask: bool = True
+    ) -> Ledger:
+        """Edits from verdicts that are already there.
+
+        Args:
+            verdicts: What `judge` said.
+            view: Which use of the sequences is edited.
+            gate: Confidence of every interaction, float64 [N]; the fused one where absent.
+            ask: Whether the language model may suggest replacements.
+        """
+        config, sequences = self.config, verdicts.sequences
+        gate = verdicts.fused if gate is None else gate
+        flagged = _flagged(gate, config.threshold, sequences, config.max_edits)
+        around = Surroundings.of(sequences, flagged, config.max_length)
+        suggestions: list[Suggestion | None] = [None] * len(flagged)
+        if config.edit == "replace":
+            suggestions = self._suggest(gate, around, sequences.catalogue, ask)
+        reasons, evidence = explain(verdicts, around, suggestions, self.model.identity if self.model and ask else None)
+        item_ids = sequences.catalogue.item_ids
+        columns = {
+            "user_id": sequences.user_ids.gather(sequences.users[flagged]),
+            "position": pl.Series(sequences.positions[flagged]),
+            "item_after": pl.Series([item_ids[s.item] if s else None for s in suggestions], dtype=pl.String),
+            "confidence": pl.Series(gate[flagged]),
+            "reason": pl.Series(reasons, dtype=pl.String),
+            "evidence": pl.Series(evidence, dtype=pl.String),
+        }
+        edits = pl.DataFrame(columns).with_columns(view=pl.lit(view), kind=pl.lit(config.edit))
+        if config.edit == "reweight":
+            edits = edits.with_columns(weight=1 - pl.col("confidence"))
+        return Ledger.propose(edits, sequences, NAME)
+
+    # ------------------------------------------------------------------------------------------------------- learning
+
+    def _describe(self, train: Sequences) -> None:
+        """Item statistics of all users, and of all but each fold's."""
+        config, catalogue = self.config, train.catalogue
+        self._known_users: set[str] | None = None
+        folds = self._folds_of(train.user_ids)
+        self._known_users = set(train.user_ids.to_list())
+        counts = [count(train, folds == fold, config.max_length) for fold in range(config.folds)]
+        total = sum(counts[1:], counts[0])
+        self._title_vectors = _title_vectors(catalogue, self.encoder)
+        language_vectors = None if self.model is None else whiten(_title_vectors(catalogue, self.model))
+        self._others: list[ItemStatistics] = []
+        for fold, own in enumerate(counts):
+            self.progress("describing items", fold, len(counts))
+            self._others.append(describe(total - own, self._title_vectors, language_vectors, seed=config.seed))
+        self._everyone = describe(total, self._title_vectors, language_vectors, seed=config.seed)
+
+    def _fit_layers(self, windows: Windows, labels: Bool, folds: Int64, catalogue: Catalogue) -> None:
+        evidence = self._evidence(windows, folds)
+        real = windows.real
+        learning = real & (folds != 0)[:, None]
+        heard, truth = evidence[learning], labels[learning]
+        self.progress("learning what noise looks like", 0, 0)
+        self._cheap = CheapFusion(self.config.seed).fit(heard[:, :_LLM_FREE], truth)
+        self._corrupted_share = float(truth.mean())
+        names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES)
+        self._single = {name: names.index(feature) for name, feature in SINGLE_WITNESSES.items()}
+        if self.model is not None:
+            self._informed = CheapFusion(self.config.seed).fit(heard, truth)
+            self._single[TITLE_WITNESS] = names.index("language_first")
+        self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
+        held_out = np.flatnonzero(folds == 0)
+        windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
+        best = self._cheap if self.model is None else self._informed
+        probability = self._over_cells(best, evidence[:, :, :_LLM_FREE] if self.model is None else evidence, real)
+        self.noise_rate = self.config.noise_rate or estimate_noise_rate(
+            probability[real & labels], probability[real & ~labels]
+        )
+        if self.model is not None:
+            chosen = _most_doubted(self._confidence(probability), self.config.tuning_windows)
+            cells = real[chosen]
+            words = testimony(windows.items[chosen], catalogue, self.model)[cells]
+            known = labels[chosen][cells]
+            self._window_alone = LogisticFusion().fit(words[:, None], known)
+            self._window = LogisticFusion().fit(with_testimony(probability[chosen][cells], words), known)
+
+    def _folds_of(self, user_ids: pl.Series) -> Int64:
+        """Fold of every user by a hash of the id, int64 [U]; -1 for users that were not learned from."""
+        known = self._known_users
+        folds = [zlib.crc32(user.encode()) % self.config.folds for user in user_ids.to_list()]
+        if known is not None:
+            folds = [fold if user in known else -1 for fold, user in zip(folds, user_ids.to_list(), strict=True)]
+        return np.array(folds, dtype=np.int64)
+
+    # -------------------------------------------------------------------------------------------------------- judging
+
+    def _evidence(self, windows: Windows, folds: Int64) -> Float32:
+        n_features = _LLM_FREE + (0 if self.model is None else len(LANGUAGE_FEATURES))
+        evidence = np.zeros((*windows.items.shape, n_features), dtype=np.float32)
+        done = 0
+        for fold in np.unique(folds):
+            rows = folds == fold
+            self.progress("hearing the witnesses", done, len(folds))
+            evidence[rows] = features(windows.items[rows], self._everyone if fold < 0 else self._others[fold])
+            done += int(rows.sum())
+        return evidence
+
+    def _over_cells(self, fusion: CheapFusion | LogisticFusion, inputs: Float32 | Float64, cells: Bool) -> Float64:
+        """The fusion's probability in the given cells, float64 [B, L]; NaN elsewhere."""
+        probability = np.full(cells.shape, np.nan)
+        if cells.any():
+            probability[cells] = fusion.probability(inputs[cells])
+        return probability
+
+    def _confidence(self, probability: Float64) -> Float64:
+        return to_confidence(probability, self._corrupted_share, self.noise_rate)
+
+    def _suggest(self, gate: Float64, around: Surroundings, catalogue: Catalogue, ask: bool) -> list[Suggestion | None]:
+        suggestions: list[Suggestion | None] = list(
+            suggest_by_behaviour(around.items, around.columns, around.trust(gate), self._everyone)
+        )
+        if ask and self.model is not None and self.encoder is not None and self.config.language_replacements:
+            surest = np.argsort(-gate[around.rows], kind="stable")[: self.config.language_replacements]
+            written = suggest_by_language(
+                around.items[surest],
+                around.columns[surest],
+                catalogue,
+                self._everyone,
+                self.model,
+                self.encoder,
+                self._title_vectors,
+            )
+            for index, suggestion in zip(surest.tolist(), written, strict=True):
+                suggestions[index] = suggestion or suggestions[index]
+        return suggestions
+
+
+def _title_vectors(catalogue: Catalogue, reader: Encoder | LanguageModel | None) -> Float32:
+    """The reader's vector of every title, float32 [V + 1, e]; zeros without a title, or without a reader."""
+    if reader is None:
+        return np.zeros((len(catalogue) + 1, 1), dtype=np.float32)
+    titled = np.flatnonzero(catalogue.has_title)
+    found = reader.embed([catalogue.prompt_titles[item] for item in titled.tolist()])
+    vectors = np.zeros((len(catalogue) + 1, found.shape[1]), dtype=np.float32)
+    vectors[titled] = found
+    return vectors
+
+
+def _most_doubted(confidence: Float64, limit: int | None) -> Int64:
+    """Rows with the most doubt (the variance of a yes or no, summed over the window), at most `limit`, in row order."""
+    doubt = np.nansum(confidence * (1 - confidence), axis=1)
+    return np.sort(np.argsort(-doubt, kind="stable")[: len(confidence) if limit is None else limit])
+
+
+def _flagged(gate: Float64, threshold: float, sequences: Sequences, max_edits: int | None) -> Int64:
+    """Interactions that reach the threshold, at most `max_edits` of each user, the surest."""
+    flagged = np.flatnonzero(gate >= threshold)
+    if max_edits is None:
+        return flagged
+    flagged = flagged[np.lexsort((-gate[flagged], sequences.users[flagged]))]
+    _, firsts, sizes = np.unique(sequences.users[flagged], return_index=True, return_counts=True)
+    nth = np.arange(len(flagged)) - np.repeat(firsts, sizes)
+    return np.sort(flagged[nth < max_edits])

@@ -1,0 +1,7 @@
+"""What people see of a finished run: a self-contained page, a terminal summary, a chart for a README."""
+
+from seqmend.report.arm_chart import arm_chart_svg
+from seqmend.report.page import write_report
+from seqmend.report.terminal import terminal_summary
+
+__all__ = ["arm_chart_svg", "terminal_summary", "write_report"]

@@ -1,0 +1,220 @@
+"""`report.html`: one self-contained page about a finished run."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import jinja2
+from markupsafe import Markup
+
+from seqmend.evaluation import GROUP_CUTS
+from seqmend.files import write_atomic
+from seqmend.report import wording
+from seqmend.report.arm_chart import arm_chart, arm_colour
+from seqmend.report.arms import group_points, metrics_of
+from seqmend.report.detection_charts import curve_styles, precision_recall_chart, reliability_chart
+from seqmend.report.difference_charts import difference_charts, group_chart
+from seqmend.report.edits import select_edits
+from seqmend.report.findings import HEADLINE_METRIC, further_findings, headline, honest_notes, tone_of
+from seqmend.report.key_figures import key_figures
+from seqmend.report.record import Comparison, Detection, DetectionComparison, FinishedRun, Manifest, Metrics, Quality
+from seqmend.report.svg import BY_SCHEME, DARK, LIGHT, Canvas
+
+_ARM_METRICS = (HEADLINE_METRIC, "hr@10")
+_TEMPLATES = "templates"
+_LONGEST_CONFIG = 20_000
+_Difference = TypeVar("_Difference", Comparison, DetectionComparison)
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into a finished run directory, atomically.
+
+    Args:
+        run: Folder with at least `metrics.json`, `manifest.json` and `ledger.parquet`.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        InputError: The folder is no finished run, a file of it is damaged, or the page cannot be written there.
+        ResourceError: The disk is full.
+    """
+    page = _render(FinishedRun.read(run))
+    with write_atomic(run / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return run / "report.html"
+
+
+def _render(run: FinishedRun) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("seqmend.report", _TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cast("dict[str, Any]", environment.filters).update(_FILTERS)
+    metrics = run.metrics
+    style, script = _style(), _resource("report.js")
+    return environment.get_template("report.html.j2").render(
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        run=run,
+        metrics=metrics,
+        headline=headline(metrics),
+        findings=further_findings(metrics),
+        notes=honest_notes(metrics, run.ledger.edits["mender"].unique().to_list()),
+        figures=key_figures(metrics, run.manifest),
+        arm_sections=[_arm_section(metrics, backbone) for backbone in metrics.backbones],
+        detection=metrics.detection and _detection_section(metrics.detection),
+        edits=select_edits(run),
+        test_histories=wording.TEST_HISTORIES,
+        arm_name=wording.arm_name,
+        judge_name=wording.judge_name,
+        manifest_rows=_manifest_rows(run.manifest),
+        config=run.config and run.config[:_LONGEST_CONFIG],
+    )
+
+
+def _style() -> str:
+    def variables(colours: Mapping[str, str]) -> str:
+        return "".join(f"--{role}:{colour};" for role, colour in colours.items())
+
+    schemes = (
+        f":root{{{variables(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}\n"
+    )
+    return schemes + _resource("report.css")
+
+
+def _resource(name: str) -> str:
+    return resources.files("seqmend.report").joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """What lets a browser run exactly this script or style and no other (Content Security Policy, level 2)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _arm_section(metrics: Metrics, backbone: str) -> dict[str, Any]:
+    arms = [arm for arm in metrics.tested if arm.backbone == backbone]
+    groups = group_points(metrics, HEADLINE_METRIC, backbone)
+    short, medium = GROUP_CUTS
+    lengths = {"short": f"up to {short}", "medium": f"{short + 1} to {medium}", "long": f"more than {medium}"}
+    titles = {
+        point.group: f"{wording.name(point.group).capitalize()} histories"
+        + (f" ({lengths[point.group]})" if point.group in lengths else "")
+        for point in groups
+    }
+    return {
+        "backbone": backbone,
+        "panes": [_arm_pane(metrics, metric, backbone) for metric in metrics_of(arms, _ARM_METRICS)],
+        "group_titles": titles,
+        "group_arms": list(dict.fromkeys(point.arm for point in groups)),
+        "group_means": {(point.group, point.arm): point.mean for point in groups},
+        "group_sizes": {point.group: point.n for point in groups},
+        "group_chart": group_chart(groups, HEADLINE_METRIC, titles).markup() if groups else None,
+        "arm_colours": {point.arm: _swatch(arm_colour(point.arm, BY_SCHEME), None) for point in groups},
+    }
+
+
+def _arm_pane(metrics: Metrics, metric: str, backbone: str) -> dict[str, Any]:
+    comparisons: dict[str, list[Comparison]] = {}
+    for found in metrics.comparisons:
+        if (found.metric, found.backbone) == (metric, backbone):
+            comparisons.setdefault(found.test_history, []).append(found)
+    return {
+        "metric": metric,
+        "wide": arm_chart(metrics, metric, backbone).markup(),
+        "narrow": arm_chart(metrics, metric, backbone, narrow=True).markup(),
+        "comparisons": {history: _with_charts(rows) for history, rows in comparisons.items()},
+    }
+
+
+def _detection_section(detection: Detection) -> dict[str, Any]:
+    asked, styles = detection.asked, curve_styles(list(detection.curves))
+    scopes: list[tuple[str, dict[str, Quality]]] = [("All positions", {"fused": detection, **detection.controls})]
+    if asked:
+        title = f"Windows that the language model was asked about ({wording.count(asked.n_windows)})"
+        scopes.append((title, {"fused": asked.fused, **asked.controls}))
+    differences: dict[tuple[str, str], list[DetectionComparison]] = {}
+    for found in detection.comparisons:
+        differences.setdefault((found.scope, found.metric), []).append(found)
+    return {
+        "scopes": scopes,
+        "best": [_best(judges) for _, judges in scopes],
+        "differences": {key: _with_charts(rows, 3) for key, rows in differences.items()},
+        "curve_chart": precision_recall_chart(detection).markup() if detection.curves else None,
+        "legend": [(judge, _swatch(*styles[judge])) for judge in detection.curves],
+        "reliability_chart": reliability_chart(detection.reliability).markup() if detection.reliability else None,
+    }
+
+
+def _with_charts(rows: list[_Difference], decimals: int = 4) -> list[tuple[_Difference, Markup]]:
+    charts = difference_charts(rows, decimals)
+    return [(found, chart.markup()) for found, chart in zip(rows, charts, strict=True)]
+
+
+def _best(judges: dict[str, Quality]) -> dict[str, float | None]:
+    """The best figure of every column, among judges that saw as many positions as the fused confidence."""
+    peers = [quality for quality in judges.values() if quality.n == judges["fused"].n]
+    best: dict[str, float | None] = {}
+    for key in ("auroc", "auprc", "top1", "ece"):
+        values = [value for quality in peers if (value := getattr(quality, key)) is not None]
+        best[key] = (min if key == "ece" else max)(values, default=None)
+    return best
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence of ours with what stands between backticks set as code."""
+    parts = (Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(text.split("`")))
+    return Markup("").join(parts)
+
+
+def _swatch(colour: str, dash: str | None) -> Markup:
+    canvas = Canvas(26, 10, "")
+    canvas.line(1, 5, 25, 5, colour, width=3, dash=dash)
+    return canvas.markup()
+
+
+def _manifest_rows(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What a run recorded about its making, as titled lists of name and value."""
+    parts = {"Versions": manifest.versions, "Device": manifest.device, "Inputs": manifest.inputs}
+    return [
+        (title, [(wording.name(key), _flat(value)) for key, value in part.items()])
+        for title, part in parts.items()
+        if part
+    ]
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{wording.name(key)} {_flat(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(_flat(part) for part in value)
+    return "none" if value is None else wording.sentence(str(value))
+
+
+_FILTERS: dict[str, Any] = {
+    function.__name__: function
+    for function in (
+        wording.count,
+        wording.counted,
+        wording.duration,
+        wording.interval,
+        wording.judge_name,
+        wording.arm_name,
+        wording.metric_name,
+        wording.name,
+        wording.number,
+        wording.p_value,
+        wording.percent,
+        wording.sentence,
+        wording.signed,
+        tone_of,
+    )
+} | {"with_code": _with_code}

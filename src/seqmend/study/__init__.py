@@ -1,0 +1,22 @@
+"""Studies: from a configuration through cached stages to a run directory, and the benchmarks behind every claim."""
+
+from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
+from seqmend.study.data import read_data
+from seqmend.study.demo import demo_config
+from seqmend.study.detect import bench_detect, bench_detect_by_name
+from seqmend.study.ingest import bench_ingest
+from seqmend.study.run import run
+
+__all__ = [
+    "ARMS",
+    "DataConfig",
+    "LanguageConfig",
+    "NoiseConfig",
+    "RunConfig",
+    "bench_detect",
+    "bench_detect_by_name",
+    "bench_ingest",
+    "demo_config",
+    "read_data",
+    "run",
+]

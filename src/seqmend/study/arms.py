@@ -1,0 +1,94 @@
+"""Arms: one backbone trained on each version of the training data, and the ranks of the test targets under each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from seqmend.evaluation import Histories, metric_values, rank_targets
+from seqmend.files import write_atomic
+from seqmend.interactions import Sequences, Split
+from seqmend.progress import Progress
+from seqmend.recommenders import Backbone, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ArmData:
+    """One version of the data.
+
+    Attributes:
+        train: What the backbone learns from.
+        weights: Loss weight of every training interaction, float32 [N].
+        test_histories: What it is shown at test time, by name ("as_is", "mended"), one history per test target.
+    """
+
+    train: Sequences
+    weights: npt.NDArray[np.float32]
+    test_histories: dict[str, Histories]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What every arm is measured on: the same targets, the same items left out of the ranking.
+
+    Attributes:
+        valid: Histories before the validation targets.
+        valid_targets: int32 [M].
+        test_seen: Histories before the test targets, as the log has them.
+        test_targets: int32 [M].
+    """
+
+    valid: Histories
+    valid_targets: Int32
+    test_seen: Histories
+    test_targets: Int32
+
+    @classmethod
+    def of(cls, split: Split) -> "HeldOut":
+        """The held-out part of a split."""
+        sequences = split.sequences
+
+        def items(view: str) -> Int32:
+            targets = split.valid if view == "valid" else split.test
+            return sequences.items[sequences.offsets[targets.users] + targets.positions]
+
+        return cls(
+            Histories.before(sequences, split.valid),
+            items("valid"),
+            Histories.before(sequences, split.test),
+            items("test"),
+        )
+
+
+def train_arm(
+    data: ArmData,
+    held_out: HeldOut,
+    backbone: SASRecConfig,
+    training: TrainingConfig,
+    ranks_path: Path,
+    checkpoint: Path,
+    progress: Progress,
+) -> None:
+    """Train one backbone, rank the test targets, and write one row per target: `user, <history name>...`.
+
+    The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike.
+    """
+    model = SASRec(len(data.train.catalogue), backbone, training.seed)
+    rows = rows_from_sequences(data.train, backbone.max_length, weights=data.weights)
+
+    def validate(model: Backbone) -> float:
+        ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid)
+        return float(metric_values(ranks, "ndcg@10").mean())
+
+    train(model, rows, training, validate, checkpoint=checkpoint, progress=progress)
+    columns = {
+        name: rank_targets(model, histories, held_out.test_targets, held_out.test_seen)
+        for name, histories in data.test_histories.items()
+    }
+    with write_atomic(ranks_path) as temporary:
+        pl.DataFrame({"user": held_out.test_seen.users, **columns}).write_parquet(temporary)

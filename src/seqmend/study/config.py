@@ -1,0 +1,172 @@
+"""What a run is told: one typed configuration, read from TOML or made by the command line."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seqmend.errors import InputError
+from seqmend.files import write_atomic
+from seqmend.interactions import ColumnNames, NoiseKind
+from seqmend.menders.denoise import DenoiseConfig
+from seqmend.recommenders import SASRecConfig, TrainingConfig
+
+Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """Where the log is and how it is read.
+
+    Attributes:
+        corpus: Name of a known corpus (`seqmend data`), instead of files.
+        interactions: The log.
+        items: Items with titles.
+        user_column: Column names that no alias matches; also for the others.
+        item_column: See `user_column`.
+        time_column: See `user_column`.
+        rating_column: See `user_column`.
+        title_column: See `user_column`.
+        delimiter: Of delimited text; detected where absent.
+        encoding: Of delimited text; detected where absent.
+        order: "file" = rows are in the order of time and there is no time column.
+        keep_repeats: Keep exact repeats of user, item and time.
+    """
+
+    corpus: str | None = None
+    interactions: Path | None = None
+    items: Path | None = None
+    user_column: str | None = None
+    item_column: str | None = None
+    time_column: str | None = None
+    rating_column: str | None = None
+    title_column: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    order: Literal["time", "file"] = "time"
+    keep_repeats: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        if (self.corpus is None) == (self.interactions is None):
+            raise ValueError("give either interactions (a file) or corpus (a known name)")
+        return self
+
+    def columns(self) -> ColumnNames:
+        """The given column names."""
+        return ColumnNames(
+            user_id=self.user_column,
+            item_id=self.item_column,
+            timestamp=self.time_column,
+            rating=self.rating_column,
+            title=self.title_column,
+        )
+
+
+class NoiseConfig(_Section):
+    """Known noise to inject into the training part, for a study of how much of it is found and undone."""
+
+    kind: NoiseKind = "uniform"
+    ratio: float = Field(default=0.1, gt=0, lt=1)
+    seed: int = 0
+
+
+class LanguageConfig(_Section):
+    """Which models read the titles.
+
+    Attributes:
+        model: Name or folder of a language model; none where absent.
+        encoder: Name or folder of a sentence encoder; titles are no evidence where absent.
+        test_windows: Windows of the test histories that the model is asked about.
+        max_calls: Most new questions of one run.
+        max_tokens: Most new tokens of one run.
+        max_seconds: Most seconds of one run spent asking.
+    """
+
+    model: str | None = "smollm2-135m"
+    encoder: str | None = "minilm-l6"
+    test_windows: int | None = Field(default=None, ge=0)
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_seconds: float | None = Field(default=None, ge=0)
+
+
+class RunConfig(_Section):
+    """Everything that decides a run's result."""
+
+    data: DataConfig
+    split: Literal["leave-one-out", "global-time"] = "leave-one-out"
+    noise: NoiseConfig | None = None
+    language: LanguageConfig = LanguageConfig()
+    denoise: DenoiseConfig = DenoiseConfig()
+    backbone: SASRecConfig = SASRecConfig()
+    training: TrainingConfig = TrainingConfig()
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
+    arms: tuple[Arm, ...] = ARMS
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> "RunConfig":
+        """A configuration from plain values.
+
+        Raises:
+            InputError: An unknown key (near matches are named) or a value that does not fit.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _explained(error, where) from None
+
+    @classmethod
+    def read(cls, path: Path) -> "RunConfig":
+        """Read a TOML file; relative paths in it are relative to its folder.
+
+        Raises:
+            InputError: No such file, not TOML, or see `from_dict`.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read the configuration: {error.strerror}", where=str(path)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"the configuration is not TOML: {error}", where=str(path)) from None
+        for key in ("interactions", "items"):
+            if isinstance(data := values.get("data"), dict) and isinstance(data.get(key), str):
+                data[key] = str(path.parent / data[key])
+        return cls.from_dict(values, str(path))
+
+    def write(self, path: Path) -> None:
+        """Write as TOML, atomically; absent values are left out."""
+        with write_atomic(path) as temporary:
+            temporary.write_bytes(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode())
+
+
+def _explained(error: ValidationError, where: str) -> InputError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return InputError(
+            f"the setting {key or 'data'} does not fit: {first['msg'].removeprefix('Value error, ')}",
+            where=where,
+            fix="see docs/configuration.md for the settings and their ranges",
+        )
+    model: type[BaseModel] = RunConfig
+    for part in first["loc"][:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        model = next(
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
+    near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=3)
+    return InputError(
+        f"unknown setting {key!r}",
+        where=where,
+        expected=f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(model.model_fields)}",
+    )

@@ -1,0 +1,398 @@
+"""The main job: read, split, (spoil,) judge, edit, retrain every arm, measure, write the run directory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from seqmend import assets
+from seqmend.errors import InputError
+from seqmend.evaluation import (
+    METRICS,
+    Histories,
+    mean_interval,
+    metric_values,
+    metrics_by_group,
+    paired_bootstrap,
+    ranking_metrics,
+    recovered_share,
+)
+from seqmend.files import write_atomic, write_json
+from seqmend.interactions import Log, Noisy, Sequences, Split, global_time, inject, leave_one_out, nearest_items, undo
+from seqmend.ledger import Ledger
+from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
+from seqmend.menders.denoise import Denoiser, Verdicts
+from seqmend.progress import Progress, silent
+from seqmend.study.arms import ArmData, HeldOut, train_arm
+from seqmend.study.config import Arm, RunConfig
+from seqmend.study.data import read_data
+from seqmend.study.detection import measure_detection
+from seqmend.study.stages import RunDirectory, fingerprint
+
+_HEADLINE = ("ndcg@10", "hr@10")
+_CONTROLS: dict[Arm, str] = {"llm_free": "controls/llm_free.parquet", "random": "controls/random.parquet"}
+
+
+def run(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Do the whole job; a second run redoes only what changed, and a killed one resumes.
+
+    Args:
+        config: Everything that decides the result.
+        out: The run directory.
+        progress: Told what is being done.
+
+    Returns:
+        What stands in `metrics.json`.
+
+    Raises:
+        InputError: The input, the settings or the output folder cannot be used; nothing was written.
+        ResourceError: A model or corpus is missing or failing.
+        BudgetExceeded: The language-model budget is spent; what was asked is kept for the next run.
+    """
+    log = read_data(config.data, progress)
+    directory = RunDirectory(out)
+    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    directory.begin(
+        {"data_id": log.sequences.fingerprint, **log.summary.to_dict()},
+        config.seeds,
+        {"device": "cuda" if torch.cuda.is_available() else "cpu", "threads": torch.get_num_threads()},
+    )
+    config.write(out / "config.toml")
+    with write_atomic(out / "quarantine.parquet") as temporary:
+        log.quarantine.write_parquet(temporary)
+    study = _Study(config, directory, log, split, progress)
+    study.denoise()
+    study.write_mended_log()
+    metrics = study.measure()
+    write_json(out / "metrics.json", metrics)
+    directory.finish({"llm": metrics["llm"]})
+    return metrics
+
+
+@dataclass(frozen=True, eq=False)
+class _Models:
+    encoder: Encoder | None
+    model: JournaledModel | None
+
+
+class _Study:
+    """One run's data and ledgers, from stage to stage."""
+
+    def __init__(self, config: RunConfig, directory: RunDirectory, log: Log, clean: Split, progress: Progress) -> None:
+        self.config, self.directory, self.log, self.clean, self.progress = config, directory, log, clean, progress
+        self.noisy = self._spoil()
+        self.split = self.noisy.split if self.noisy else clean
+        self.train = self.split.train
+        self.before_test = self._before_test(self.split)
+        self.ledgers: dict[Arm, Ledger] = {}
+        self.detection: dict[str, Any] | None = None
+        self.llm: dict[str, Any] = {}
+
+    # ------------------------------------------------------------------------------------------------------- denoise
+
+    def denoise(self) -> None:
+        """Judge the training part and the test histories once, and write the ledgers of the mender and its controls."""
+        config, path = self.config, self.directory.path
+        names = {"mended": "ledger.parquet", **{arm: _CONTROLS[arm] for arm in _CONTROLS if arm in config.arms}}
+        files = [*names.values(), "stages/denoise.json"]
+        key = fingerprint(
+            self.split.sequences.fingerprint,
+            config.split,
+            config.denoise.model_dump(),
+            config.language.model_dump(include={"model", "encoder", "test_windows"}),
+        )
+
+        def load() -> dict[str, Any]:
+            self.ledgers = {arm: Ledger.read(path / name) for arm, name in names.items()}  # type: ignore[misc]
+            return json.loads((path / "stages/denoise.json").read_text("utf-8"))
+
+        said = self.directory.stage("denoise", key, files, lambda: self._judge_and_propose(names), load)
+        self.detection, self.llm = said["detection"], said["llm"]
+
+    def _judge_and_propose(self, names: dict[Any, str]) -> None:
+        config, path = self.config, self.directory.path
+        models = self._load_models()
+        mender = Denoiser(config.denoise, models.encoder, models.model, self.progress).fit(self.train)
+        verdicts = {
+            "train": mender.judge(self.train),
+            "test": mender.judge(self.before_test, config.language.test_windows),
+        }
+        rng = np.random.default_rng(config.denoise.seed + 1)
+        proposals: dict[str, list[Ledger]] = {name: [] for name in names}
+        for view, said in verdicts.items():
+            fused = mender.propose_from(said, view)  # type: ignore[arg-type]
+            proposals["mended"].append(fused)
+            if "llm_free" in names:
+                free = mender.propose_from(said, view, gate=said.llm_free, ask=False)  # type: ignore[arg-type]
+                proposals["llm_free"].append(free)
+            if "random" in names:
+                chance = np.zeros(said.sequences.n_interactions)
+                chance[rng.permutation(len(chance))[: len(fused)]] = 1.0
+                random = mender.propose_from(said, view, gate=chance, ask=False)  # type: ignore[arg-type]
+                proposals["random"].append(random)
+        for arm, (train, test) in proposals.items():
+            ledger = train.merge(test).accept(config.denoise.threshold)
+            ledger.write(path / names[arm])
+        detection = None
+        if self.noisy is not None:
+            is_noise = self.noisy.mask[_rows_before(self.split.sequences, self.split.train_ends)]
+            self.progress("measuring detection", 0, 0)
+            detection = measure_detection(
+                verdicts["train"], is_noise, config.denoise.threshold, mender.noise_rate, np.random.default_rng(0)
+            )
+            with write_atomic(path / "noise_truth.parquet") as temporary:
+                self.noisy.truth.write_parquet(temporary)
+        write_json(
+            path / "stages" / "denoise.json",
+            {
+                "detection": detection,
+                "llm": _usage(models.model, verdicts),
+                "noise_rate": mender.noise_rate,
+                "future_aware": True,
+            },
+        )
+
+    def _load_models(self) -> _Models:
+        language = self.config.language
+        encoder = None
+        if language.encoder is not None:
+            encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", self.progress))
+        if language.model is None:
+            return _Models(encoder, None)
+        model: LanguageModel = LocalModel.load(assets.resolve(language.model, "model", self.progress))
+        budget = Budget(calls=language.max_calls, tokens=language.max_tokens, seconds=language.max_seconds)
+        journal = Journal(self.directory.path / "journal.sqlite")
+        return _Models(encoder, JournaledModel(model, journal, budget, progress=self.progress))
+
+    def _spoil(self) -> Noisy | None:
+        noise = self.config.noise
+        if noise is None:
+            return None
+        neighbours = None
+        if noise.kind == "hard":
+            if self.config.language.encoder is None:
+                raise InputError("hard noise needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
+            encoder = SentenceEncoder.load(assets.resolve(self.config.language.encoder, "encoder", self.progress))
+            neighbours = nearest_items(encoder.embed(self.clean.sequences.catalogue.prompt_titles))
+        return inject(self.clean, noise.kind, noise.ratio, np.random.default_rng(noise.seed), neighbours=neighbours)
+
+    # ---------------------------------------------------------------------------------------------------------- arms
+
+    def write_mended_log(self) -> None:
+        """The log with the accepted training edits carried out, as Parquet."""
+        mended = self.ledgers["mended"].apply(self.split.sequences, "train")
+        with write_atomic(self.directory.path / "mended" / "interactions.parquet") as temporary:
+            mended.to_frame().write_parquet(temporary)
+
+    def measure(self) -> dict[str, Any]:
+        """Train every arm under every seed, and compare."""
+        held_out = HeldOut.of(self.split)
+        ranks: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+        for arm in self.config.arms:
+            if arm == "oracle" and self.noisy is None:
+                continue
+            for name, by_seed in self._ranks(arm, held_out).items():
+                ranks[arm, name] = by_seed
+        return {"schema": 1, "dataset": self._dataset(), **self._compare(ranks), **self._mending(), "llm": self.llm}
+
+    def _arm_data(self, arm: Arm) -> ArmData:
+        as_is = Histories.before(self.split.sequences, self.split.test)
+        if arm == "raw":
+            return ArmData(self.train, _ones(self.train), {"as_is": as_is})
+        if arm == "oracle":
+            assert self.noisy is not None
+            clean = undo(self.noisy)
+            return ArmData(
+                clean.train,
+                _ones(clean.train),
+                {"as_is": as_is, "mended": Histories.before(clean.sequences, clean.test)},
+            )
+        train = self.ledgers[arm].apply(self.train, "train")
+        test = self.ledgers[arm].apply(self.split.sequences, "test")
+        mended = Histories(test.sequences, self.split.test.users, test.lengths_before(self.split.test))
+        return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended})
+
+    def _ranks(self, arm: Arm, held_out: HeldOut) -> dict[str, npt.NDArray[np.int64]]:
+        config, path = self.config, self.directory.path
+        data = self._arm_data(arm)
+        by_seed: list[pl.DataFrame] = []
+        for seed in config.seeds:
+            training = config.training.model_copy(update={"seed": seed})
+            file = f"stages/ranks-{arm}-{seed}.parquet"
+            key = fingerprint(
+                data.train.fingerprint,
+                fingerprint(data.weights.tolist()),
+                [history.sequences.fingerprint for history in data.test_histories.values()],
+                config.backbone.model_dump(),
+                training.model_dump(),
+            )
+            checkpoint = path / "checkpoints" / f"sasrec-{arm}-{seed}.safetensors"
+            known = checkpoint.with_suffix(".key")
+            if not known.exists() or known.read_text() != key:
+                checkpoint.unlink(missing_ok=True)  # of another configuration
+                with write_atomic(known) as temporary:
+                    temporary.write_text(key)
+            by_seed.append(
+                self.directory.stage(
+                    f"train {arm} {seed}",
+                    key,
+                    [file],
+                    lambda training=training, file=file, checkpoint=checkpoint, seed=seed: train_arm(
+                        data, held_out, config.backbone, training, path / file, checkpoint, self._of(arm, seed)
+                    ),
+                    lambda file=file: pl.read_parquet(path / file),
+                )
+            )
+        return {name: np.stack([ranks[name].to_numpy() for ranks in by_seed]) for name in data.test_histories}
+
+    def _of(self, arm: Arm, seed: int) -> Progress:
+        return lambda what, done, total: self.progress(f"{arm}, seed {seed}: {what}", done, total)
+
+    # ------------------------------------------------------------------------------------------------------- metrics
+
+    def _compare(self, ranks: dict[tuple[str, str], npt.NDArray[np.int64]]) -> dict[str, Any]:
+        lengths = self.clean.test.positions
+        arms = [
+            {
+                "arm": arm,
+                "backbone": "sasrec",
+                "seed": seed,
+                "split": self.config.split,
+                "test_history": history,
+                "metrics": ranking_metrics(row),
+                "groups": metrics_by_group(row, lengths),
+            }
+            for (arm, history), by_seed in ranks.items()
+            for seed, row in zip(self.config.seeds, by_seed, strict=True)
+        ]
+        values = {
+            (metric, *place): np.stack([metric_values(row, metric) for row in by_seed])
+            for place, by_seed in ranks.items()
+            for metric in METRICS
+        }
+        intervals = [
+            {
+                "arm": arm,
+                "backbone": "sasrec",
+                "test_history": history,
+                "metric": metric,
+                "mean": float(values[metric, arm, history].mean()),
+                "ci95": list(mean_interval(values[metric, arm, history], np.random.default_rng(0))),
+            }
+            for arm, history in ranks
+            for metric in _HEADLINE
+        ]
+        comparisons: list[dict[str, Any]] = []
+        shares: list[dict[str, Any]] = []
+        for metric in _HEADLINE:
+            raw = values.get((metric, "raw", "as_is"))
+            for history in ("as_is", "mended"):
+                mended = values.get((metric, "mended", history))
+                for other in ("raw", "random", "llm_free", "oracle"):
+                    theirs = raw if other == "raw" else values.get((metric, other, history))
+                    if mended is not None and theirs is not None:
+                        comparisons.append(_comparison(metric, history, "mended", other, mended, theirs))
+                oracle = values.get((metric, "oracle", history))
+                if raw is None or oracle is None or mended is None:
+                    continue
+                comparisons.append(_comparison(metric, history, "oracle", "raw", oracle, raw))
+                share = recovered_share(raw, mended, oracle, np.random.default_rng(0))
+                shares.append(
+                    {
+                        "backbone": "sasrec",
+                        "metric": metric,
+                        "test_history": history,
+                        "value": share.value,
+                        "ci95": list(share.ci95) if share.ci95 else None,
+                        "reason": share.reason,
+                    }
+                )
+        return {"arms": arms, "arm_intervals": intervals, "comparisons": comparisons, "recovered_share": shares}
+
+    def _mending(self) -> dict[str, Any]:
+        ledger = self.ledgers["mended"]
+        accepted = ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train"))
+        edits = {
+            "proposed": len(ledger.filter(view="train")),
+            "accepted": len(accepted),
+            "share_of_interactions": len(accepted) / max(self.train.n_interactions, 1),
+            "users": accepted["user_id"].n_unique(),
+            "by_kind": dict(accepted.group_by("kind").len().sort("kind").iter_rows()),
+        }
+        return {"edits": edits} | ({"detection": self.detection} if self.detection else {})
+
+    def _dataset(self) -> dict[str, Any]:
+        summary, noise, data = self.log.summary, self.config.noise, self.config.data
+        return {
+            "name": data.corpus or (data.interactions.name if data.interactions else ""),
+            "users": summary.users,
+            "items": summary.items,
+            "interactions": summary.interactions,
+            "split": self.config.split,
+            "valid_targets": len(self.split.valid),
+            "test_targets": len(self.split.test),
+            "noise": {"kind": noise.kind, "ratio": noise.ratio, "n": int(self.noisy.mask.sum())}
+            if noise and self.noisy
+            else None,
+            "quarantined": summary.quarantined,
+        }
+
+    @staticmethod
+    def _before_test(split: Split) -> Sequences:
+        """Every user's interactions before the test target; users without one are empty."""
+        ends = np.zeros(len(split.sequences), dtype=np.int64)
+        # Under a global-time split a user may have several test targets: edits may use what precedes the first.
+        np.maximum.at(ends, split.test.users, split.sequences.lengths[split.test.users])
+        np.minimum.at(ends, split.test.users, split.test.positions)
+        return split.sequences.up_to(ends)
+
+
+def _comparison(
+    metric: str, history: str, a: str, b: str, ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    difference = paired_bootstrap(ours, theirs, np.random.default_rng(0))
+    return {
+        "backbone": "sasrec",
+        "metric": metric,
+        "test_history": history,
+        "a": a,
+        "b": b,
+        "mean_a": difference.mean_a,
+        "mean_b": difference.mean_b,
+        "difference": difference.difference,
+        "ci95": list(difference.ci95),
+        "p_value": difference.p_value,
+        "seeds": difference.seeds,
+    }
+
+
+def _ones(sequences: Sequences) -> npt.NDArray[np.float32]:
+    return np.ones(sequences.n_interactions, dtype=np.float32)
+
+
+def _rows_before(sequences: Sequences, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    return sequences.positions < np.repeat(ends, sequences.lengths)
+
+
+def _usage(model: JournaledModel | None, verdicts: dict[str, Verdicts]) -> dict[str, Any]:
+    windows = {
+        "windows_asked": int(sum(said.asked.sum() for said in verdicts.values())),
+        "windows_total": int(sum(len(said.windows) for said in verdicts.values())),
+    }
+    if model is None:
+        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0, "cache_hits": 0, **windows}
+    usage = model.usage
+    return {
+        "calls": usage.calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "seconds": usage.seconds,
+        "cache_hits": model.cache_hits,
+        "model": model.identity,
+        **windows,
+    }

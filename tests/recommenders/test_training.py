@@ -1,0 +1,194 @@
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+
+from seqmend.errors import InputError, SeqMendError
+from seqmend.recommenders import Rows, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
+
+N_ITEMS = 12
+SMALL = SASRecConfig(embedding_size=8, n_layers=1, n_heads=2, dropout=0.2, max_length=5)
+CONFIG = TrainingConfig(epochs=4, batch_size=4, checkpoint_every=1, device="cpu")
+
+
+@pytest.fixture
+def rows(sequences_of) -> Rows:
+    rng = np.random.default_rng(0)
+    sequences = sequences_of(*(rng.integers(1, N_ITEMS + 1, size=n).tolist() for n in rng.integers(2, 12, size=15)))
+    weights = rng.uniform(0.5, 1.5, sequences.n_interactions).astype(np.float32)
+    return rows_from_sequences(sequences, max_length=5, weights=weights)
+
+
+def model_of(seed: int = 0, dropout: float = 0.2) -> SASRec:
+    return SASRec(N_ITEMS, SMALL.model_copy(update={"dropout": dropout}), seed=seed)
+
+
+def rising() -> Callable[[object], float]:
+    scores = iter(range(1000))
+    return lambda model: float(next(scores))
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(model.state_dict())
+
+
+def is_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+def test_resumed_training_equals_an_uninterrupted_one(rows: Rows, tmp_path: Path, loss: str):
+    config = CONFIG.model_copy(update={"loss": loss})
+    whole, resumed = model_of(), model_of()
+    expected = train(whole, rows, config, rising())
+
+    class Killed(BaseException):
+        pass
+
+    calls = iter(range(100))
+
+    def killed(model: object) -> float:
+        if (number := next(calls)) == 2:
+            raise Killed
+        return float(number)
+
+    path = tmp_path / "run" / "model.safetensors"
+    with pytest.raises(Killed):
+        train(resumed, rows, config, killed, checkpoint=path)
+    assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
+    resumed = model_of()
+    torch.random.manual_seed(123)  # whatever else drew numbers in between
+    asked = []
+    result = train(resumed, rows, config, lambda model: asked.append(1) or 2.0 + len(asked), checkpoint=path)
+
+    assert len(asked) == 2  # epochs 3 and 4
+    assert (result.best_epoch, result.epochs) == (expected.best_epoch, expected.epochs) == (4, 4)
+    assert is_same(weights_of(resumed), weights_of(whole))
+
+
+def test_finished_training_is_not_repeated(rows: Rows, tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    first, second = model_of(), model_of()
+    expected = train(first, rows, CONFIG, rising(), checkpoint=path)
+
+    def unasked(model: object) -> float:
+        raise AssertionError("trained again")
+
+    assert train(second, rows, CONFIG, unasked, checkpoint=path) == expected
+    assert is_same(weights_of(first), weights_of(second))
+
+
+def test_checkpoint_of_another_training_is_refused(rows: Rows, tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    train(model_of(), rows, CONFIG, rising(), checkpoint=path)
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["state"])["epoch"] == 4
+
+    others = [
+        (model_of(seed=1), rows, CONFIG),
+        (model_of(), rows.select(np.arange(5)), CONFIG),
+        (model_of(), rows, CONFIG.model_copy(update={"learning_rate": 0.1})),
+    ]
+    for model, other_rows, config in others:
+        with pytest.raises(InputError, match="of another training"):
+            train(model, other_rows, config, rising(), checkpoint=path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        train(model_of(), rows, CONFIG, rising(), checkpoint=path)
+
+
+def test_seed_decides_and_the_callers_random_state_is_left_alone(rows: Rows):
+    torch.random.manual_seed(5)
+    before = torch.random.get_rng_state()
+    a, b, c = model_of(), model_of(), model_of()
+    train(a, rows, CONFIG, rising())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    train(b, rows, CONFIG, rising())
+    train(c, rows, CONFIG.model_copy(update={"seed": 1}), rising())
+
+    assert is_same(weights_of(a), weights_of(b))
+    assert not is_same(weights_of(a), weights_of(c))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+def test_rows_without_weight_are_as_if_removed(rows: Rows, loss: str):
+    config = CONFIG.model_copy(update={"loss": loss})
+    removed = rows.user == 3
+    silenced = rows.select(np.arange(len(rows)))
+    silenced.weights[removed] = 0
+    a, b = model_of(), model_of()
+
+    train(a, silenced, config, rising())
+    train(b, rows.select(~removed), config, rising())
+
+    assert is_same(weights_of(a), weights_of(b))
+
+
+def gradients(rows: Rows, user: int, factor: float, loss: str) -> dict[str, torch.Tensor]:
+    """Gradients of the first step over all rows, with one user's weights times a factor."""
+    scaled = rows.select(np.arange(len(rows)))
+    scaled.weights[rows.user == user] *= factor
+    model = model_of(dropout=0.0)
+    train(model, scaled, CONFIG.model_copy(update={"epochs": 1, "batch_size": 1000, "loss": loss}), rising())
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+def test_doubling_a_users_weight_adds_that_users_gradient_and_nothing_else(rows: Rows, loss: str):
+    almost_none, once, twice = (gradients(rows, 3, factor, loss) for factor in (1e-9, 1, 2))
+
+    for name in once:
+        of_user = once[name] - almost_none[name]
+        torch.testing.assert_close(twice[name] - once[name], of_user, rtol=1e-3, atol=1e-6)
+    assert (once["items.weight"] - almost_none["items.weight"]).abs().max() > 1e-3
+
+
+def test_early_stopping_restores_the_best_weights(rows: Rows):
+    scores, seen = iter([0.1, 0.5, 0.5, 0.2, 0.3, 0.9]), []
+
+    def validate(model: SASRec) -> float:
+        seen.append(weights_of(model))
+        return next(scores)
+
+    model = model_of()
+    result = train(model, rows, CONFIG.model_copy(update={"epochs": 50, "patience": 3}), validate)
+
+    assert (result.best_score, result.best_epoch, result.epochs) == (0.5, 2, 5)
+    assert is_same(weights_of(model), seen[1])
+    assert not is_same(seen[1], seen[2])
+    assert not model.training
+
+
+def test_progress_counts_batches(rows: Rows):
+    told = []
+    train(model_of(), rows, CONFIG.model_copy(update={"epochs": 2}), rising(), progress=lambda *now: told.append(now))
+
+    n_batches = -(-len(rows) // 4)
+    assert told[0] == ("training, epoch 1/2", 1, n_batches)
+    assert told[-1] == ("training, epoch 2/2", n_batches, n_batches)
+
+
+def test_work_that_cannot_succeed_stops_with_a_reason(rows: Rows):
+    with pytest.raises(InputError, match="nothing to train on"):
+        train(model_of(), rows.select(np.arange(0)), CONFIG, rising())
+    with pytest.raises(SeqMendError, match="lower learning_rate"):
+        train(model_of(), rows, CONFIG.model_copy(update={"learning_rate": 1e30}), rising())
+    with pytest.raises(SeqMendError, match="validation score of epoch 1 is nan"):
+        train(model_of(), rows, CONFIG, lambda model: float("nan"))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no GPU"):
+            train(model_of(), rows, CONFIG.model_copy(update={"device": "cuda"}), rising())
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValidationError, match="learning_rat"):
+        TrainingConfig(learning_rat=0.1)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ValidationError, match="multiple of n_heads"):
+        SASRecConfig(embedding_size=10, n_heads=3)
