@@ -23,9 +23,9 @@ def split_of(lengths, seed=0, how=leave_one_out):
 
 
 def neighbours_of(split):
-    """Every item's neighbours are the next three by number; unknown to padding and to the last two items."""
+    """Every item's neighbours are itself and the next three by number; padding and the last two items have none."""
     v = len(split.sequences.catalogue) + 1
-    table = (np.arange(v)[:, None] + np.arange(3)) % (v - 1) + 1
+    table = (np.arange(v)[:, None] - 1 + np.arange(4)) % (v - 1) + 1
     table[[0, -1, -2]] = 0
     return table.astype(np.int32)
 
@@ -140,6 +140,7 @@ def test_hard_noise_draws_neighbours_only():
     noisy = spoil(clean, "hard")
     table = neighbours_of(clean)
     rows = np.flatnonzero(noisy.mask)
+    assert len(rows)
     assert all(noisy.split.sequences.items[row] in table[noisy.items_before[row]] for row in rows)
 
 

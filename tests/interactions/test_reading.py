@@ -220,6 +220,12 @@ def test_positions_are_known_as_such_even_with_gaps(write):
         global_time(log.sequences)
 
 
+def test_the_delimiter_is_that_of_the_log_and_unusual_ones_of_both_files(write):
+    tabbed, caret = (write(f"{n}.csv", ITEMS.replace(",", d)) for n, d in enumerate("\t^"))
+    assert len(read_log(write("log.csv", LOG.replace(",", ";")), tabbed, delimiter=";").sequences) == 2
+    assert len(read_log(write("log.csv", LOG.replace(",", "^")), caret, delimiter="^").sequences) == 2
+
+
 def test_stages_are_told(write):
     told = []
     read_log(write("log.csv", LOG), write("items.csv", ITEMS), progress=lambda *stage: told.append(stage))
@@ -264,7 +270,7 @@ def test_no_interaction_with_a_listed_item_is_refused(write):
         read_log(write("log.csv", LOG), write("items.csv", "item_id,title\nzz,Z\n"))
 
 
-ids = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=4)
+ids = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=3).map("u".__add__)
 rows = st.lists(
     st.tuples(ids, ids, st.integers(10**9, 2 * 10**9)), min_size=1, max_size=30, unique_by=lambda row: row[2]
 )

@@ -249,7 +249,7 @@ def test_the_identity_tells_models_and_formats_apart(tiny_folder: Path, sliding_
 
 
 def test_folders_that_hold_no_model_are_refused(tmp_path: Path, tiny_folder: Path) -> None:
-    with pytest.raises(InputError, match="no model is called 'smollm2-135' .*") as failure:
+    with pytest.raises(InputError, match="no model is called 'smollm2-135'") as failure:
         LocalModel.load("smollm2-135")
     assert "did you mean smollm2-135m" in str(failure.value)
     with pytest.raises(ResourceError, match="no language model lies here"):

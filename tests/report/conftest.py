@@ -111,7 +111,7 @@ def make_metrics() -> dict[str, object]:
     arms = [
         {
             "arm": arm,
-            "backbone": "SASRec",
+            "backbone": "sasrec",
             "seed": seed,
             "split": "test",
             "test_history": history,
@@ -124,12 +124,12 @@ def make_metrics() -> dict[str, object]:
         for arm, mean in _ARMS.items()
         for history, extra in bonus.items()
         for seed in range(3)
-        if history == "as_is" or arm in ("raw", "llm_free", "mended")
+        if history == "as_is" or arm != "raw"
     ]
     intervals = [
         {
             "arm": arm,
-            "backbone": "SASRec",
+            "backbone": "sasrec",
             "test_history": history,
             "metric": metric,
             "mean": (mean + extra) * factor,
@@ -138,11 +138,11 @@ def make_metrics() -> dict[str, object]:
         for arm, mean in _ARMS.items()
         for history, extra in bonus.items()
         for metric, factor in (("ndcg@10", 1.0), ("hr@10", 1.86))
-        if history == "as_is" or arm in ("raw", "llm_free", "mended")
+        if history == "as_is" or arm != "raw"
     ]
     comparisons = [
         {
-            "backbone": "SASRec",
+            "backbone": "sasrec",
             "metric": "ndcg@10",
             "test_history": history,
             "seeds": 3,
@@ -170,7 +170,7 @@ def make_metrics() -> dict[str, object]:
         "comparisons": comparisons,
         "recovered_share": [
             {
-                "backbone": "SASRec",
+                "backbone": "sasrec",
                 "metric": "ndcg@10",
                 "test_history": "as_is",
                 "value": 0.41,

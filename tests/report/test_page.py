@@ -164,6 +164,14 @@ def test_detection_without_extras_and_without_meaning(run):
     assert "Was the noise found?" in read(run)[0]
 
 
+def test_the_raw_log_is_said_to_stand_with_histories_as_they_are_where_it_does(run, metrics):
+    said = "it stands here with test histories as they are"
+    assert read(run)[1].text.count(said) == 1
+    raw = metrics["arms"][0]
+    rewrite(run, arms=[*metrics["arms"], {**raw, "test_history": "mended"}])
+    assert said not in read(run)[1].text
+
+
 def test_several_backbones_have_their_own_charts(run, metrics):
     metrics["arms"] += [{**arm, "backbone": "GRU4Rec"} for arm in metrics["arms"]]
     rewrite(run, arms=metrics["arms"])

@@ -32,7 +32,7 @@ def test_metrics_alone_are_enough(metrics):
 
 def test_intervals_are_drawn_to_one_scale(metrics):
     rows = [line for line in printed(terminal_summary(metrics), 100).splitlines() if "●" in line]
-    assert len(rows) == 9
+    assert len(rows) == 11
     by_mean = sorted((float(line.split("├")[0].split()[-1]), line.index("●")) for line in rows)
     assert [column for _, column in by_mean] == sorted(column for _, column in by_mean)
     assert all(line.index("├") < line.index("●") < line.index("┤") for line in rows)
@@ -59,7 +59,7 @@ def test_a_bare_run_can_be_summed_up():
 def test_arms_without_intervals_are_dots(metrics):
     text = printed(terminal_summary({**metrics, "arm_intervals": []}), 100)
     assert "├" not in text
-    assert text.count("●") == 9
+    assert text.count("●") == 11
 
 
 def test_the_illustration_is_called_one_until_there_are_five_seeds(metrics):

@@ -166,6 +166,7 @@ def _download(url: str, shown: Callable[[int], None]) -> Iterator[bytes]:
         if expected is not None and arrived < int(expected):
             raise SourceFailed(f"the connection broke off after {arrived:,} of {int(expected):,} bytes", reached=True)
     except urllib.error.HTTPError as error:
+        error.close()
         raise SourceFailed(str(error), reached=True) from None
     except http.client.HTTPException as error:
         raise SourceFailed(f"the connection broke off: {type(error).__name__}", reached=True) from None

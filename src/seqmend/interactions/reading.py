@@ -82,7 +82,7 @@ def _rows_in_order(raw: RawLog, keep_repeats: bool) -> Int64:
     """Kept rows by user, time and row; repeats are set aside here."""
     rows = np.flatnonzero(raw.reasons.kept)
     rows = rows[order_by_user_and_time(raw.users[rows], raw.ticks[rows])]
-    if keep_repeats or raw.time_unit == FILE_ORDER:
+    if keep_repeats:
         return rows
     is_repeat = repeats(raw.users[rows], raw.items[rows], raw.ticks[rows])
     if not is_repeat.any():

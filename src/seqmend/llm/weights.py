@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -108,14 +109,16 @@ def fingerprint(folder: Path) -> str:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Generator[None]:
-    """No progress bars and no advice while a library call runs; errors still raise."""
+    """No progress bars and no advice, such as one library's to another, while a call runs; errors still raise."""
     from transformers.utils import logging as transformers_logging
 
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:
@@ -126,7 +129,8 @@ def _with_adapter(model: Any, adapter: Path, dtype: torch.dtype) -> Any:
     from peft import PeftModel
 
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
+        with quiet_transformers():
+            tuned = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ResourceError(f"cannot load the adapter: {error}", where=str(adapter)) from error
     # Added into the weights it costs nothing at inference; in short formats most of it would be rounded away.

@@ -82,8 +82,9 @@ def train(
 ) -> TrainingResult:
     """Train a backbone in place and leave it with the weights of its best epoch, in evaluation mode.
 
-    The loss of a batch is the weighted sum over its targets divided by their number, which does not depend on the
-    weights. Rows in which no target counts are left out beforehand: the result is that of a training without them.
+    The loss of a batch is the weighted sum over its targets divided by the mean number of targets per batch, which does
+    not depend on the weights: every target has the same say, whatever batch it is in. Rows in which no target counts are
+    left out beforehand: the result is that of a training without them.
 
     The same seed gives the same weights, bit for bit, on a CPU with the same number of threads, whether or not the
     training was interrupted and resumed from its checkpoint. The caller's random state is left alone.
@@ -114,13 +115,13 @@ def train(
     if checkpoint and checkpoint.exists():
         state, best = load_checkpoint(checkpoint, fingerprint, model, optimizer)
 
-    epoch_of_rows = _Epochs(model, rows, config, device)
+    passes = _Passes(model, rows, config, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             started = time.perf_counter()
-            epoch_of_rows.run(state.epoch, optimizer, progress)
+            passes.run(state.epoch, optimizer, progress)
             state.epoch += 1
-            score = validate(model)
+            score = validate(model.eval())
             if not math.isfinite(score):
                 raise SeqMendError(f"the validation score of epoch {state.epoch} is {score}, not a number")
             if score > state.best_score:
@@ -148,7 +149,7 @@ def choose_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
 
 
-class _Epochs:
+class _Passes:
     """One pass after another over rows that stay on the device."""
 
     def __init__(self, model: Backbone, rows: Rows, config: TrainingConfig, device: torch.device) -> None:
@@ -156,6 +157,7 @@ class _Epochs:
         self.items, self.targets, self.weights, self.users = (
             torch.from_numpy(array).to(device) for array in (rows.items, rows.targets, rows.weights, rows.user)
         )
+        self.targets_per_batch = int((rows.targets != 0).sum()) / math.ceil(len(rows) / config.batch_size)
         needs_negatives = config.loss == "binary_cross_entropy"
         self.sampler = NegativeSampler(rows, model.n_items, device) if needs_negatives else None
 
@@ -187,7 +189,6 @@ class _Epochs:
         index = torch.from_numpy(batch).to(self.device)
         states = self.model(self.items[index, -width:])
         targets, weights = self.targets[index, -width:], self.weights[index, -width:]
-        n_targets = (targets != 0).sum()
         counts = (targets != 0) & (weights > 0)
         states, weights, users = states[counts], weights[counts], self.users[index][counts.nonzero()[:, 0]].long()
         targets, table = targets[counts].long(), self.model.output_table()
@@ -198,7 +199,7 @@ class _Epochs:
         else:
             drawn = self.sampler.draw(users, self.config.n_negatives, generator)
             loss = binary_cross_entropy(states, table, targets, weights, *drawn)
-        return loss / n_targets
+        return loss / self.targets_per_batch
 
 
 def _optimizer(model: Backbone, config: TrainingConfig) -> torch.optim.Optimizer:

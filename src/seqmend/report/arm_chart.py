@@ -11,6 +11,7 @@ from seqmend.report.svg import BY_SCHEME, LIGHT, Canvas, Colours, Scale
 from seqmend.report.wording import (
     TEST_HISTORIES,
     arm_name,
+    backbone_name,
     counted,
     interval,
     metric_name,
@@ -78,8 +79,9 @@ def arm_chart_svg(
     dataset = metrics.dataset
     noise = f", {percent(dataset.noise.ratio)} {name(dataset.noise.kind)} noise injected" if dataset.noise else ""
     heading = [
-        f"{metric_name(metric)} of {name(backbone)} on {name(dataset.name)}{noise}",
-        f"Mean of {counted(metrics.n_seeds, 'seed')}, 95% interval over users and seeds, small marks: single seeds",
+        f"{metric_name(metric)} of {backbone_name(backbone)} on {name(dataset.name)}{noise}",
+        f"Mean of {counted(metrics.n_seeds, 'seed')}, 95% interval over users and seeds; small marks: single seeds;"
+        " dashed line: raw log",
     ]
     return _draw(metrics, metric, backbone, narrow=False, colours=LIGHT, heading=heading).file()
 
@@ -158,4 +160,6 @@ def _alternative(points: list[ArmPoint], metric: str, backbone: str) -> str:
         + (f" ({interval(point.ci95)})" if point.ci95 else "")
         for point in points
     ]
-    return f"{metric_name(metric)} of {name(backbone)} for every version of the training data. {'; '.join(said)}."
+    return (
+        f"{metric_name(metric)} of {backbone_name(backbone)} for every version of the training data. {'; '.join(said)}."
+    )

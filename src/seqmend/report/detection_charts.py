@@ -11,14 +11,14 @@ _WIDTH, _HEIGHT = 380, 310
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 12, 50
 _STEPS = 20
 _FIXED = {"fused": "mended", "llm_free": "llm-free"}
-_OTHERS = ("series-1", "series-2", "series-3", "series-4")
-_DASHES = ("7 3", "2 3", "9 3 2 3", "4 4")
+_OTHERS = ("series-1", "series-2", "series-3", "series-4", "series-5")
+_DASHES = ("7 3", "2 3", "9 3 2 3", "4 4", "12 4", "2 6")
 
 
 def curve_styles(names: list[str], colours: Colours = BY_SCHEME) -> dict[str, tuple[str, str | None]]:
     """Colour and dash pattern of every curve: two ways to tell them apart."""
     others = [judge for judge in names if judge not in _FIXED]
-    styles = {judge: (colours[_OTHERS[n % 4]], _DASHES[n % 4]) for n, judge in enumerate(others)}
+    styles = {judge: (colours[_OTHERS[n % 5]], _DASHES[n % 6]) for n, judge in enumerate(others)}
     return {judge: (colours[_FIXED[judge]], None) if judge in _FIXED else styles[judge] for judge in names}
 
 

@@ -57,7 +57,18 @@ def group_chart(points: list[GroupPoint], metric: str, titles: dict[str, str]) -
         canvas.line(x(min(p.mean for p in own)), y + 36, x(max(p.mean for p in own)), y + 36, colours["line"], width=3)
         for point in sorted(own, key=lambda point: point.arm == "mended"):
             tip = f"{titles[group]}\n{arm_name(point.arm)}: {number(point.mean)}"
-            is_solid = point.arm != "oracle_same_scope"
-            colour = arm_colour(point.arm, colours)
-            canvas.dot(x(point.mean), y + 36, 5.5, colour if is_solid else colours["card"], colour, tip)
+            _draw_arm(canvas, x(point.mean), y + 36, point.arm, tip)
     return canvas
+
+
+def arm_swatch(arm: str) -> Canvas:
+    """The dot of an arm, for the legend of `group_chart`."""
+    canvas = Canvas(14, 14, "")
+    _draw_arm(canvas, 7, 7, arm, None)
+    return canvas
+
+
+def _draw_arm(canvas: Canvas, x: float, y: float, arm: str, tip: str | None) -> None:
+    """A dot; hollow for the narrower oracle, which has the other oracle's colour."""
+    colour = arm_colour(arm, BY_SCHEME)
+    canvas.dot(x, y, 5.5, BY_SCHEME["card"] if arm == "oracle_same_scope" else colour, colour, tip)

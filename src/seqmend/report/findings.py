@@ -5,10 +5,10 @@ from typing import Literal
 
 from seqmend.report.record import Comparison, DetectionComparison, Metrics, TestHistory
 from seqmend.report.wording import (
+    backbone_name,
     counted,
     interval,
     metric_name,
-    name,
     number,
     p_value,
     percent,
@@ -53,7 +53,7 @@ def further_findings(metrics: Metrics) -> list[Finding]:
     against = {"random": "random edits of the same number", "llm_free": "mending without the language model"}
     findings += [_against(found, text) for arm, text in against.items() if (found := _find(metrics, "mended", arm))]
     if found := _find(metrics, "mended", "raw", test_history="mended"):
-        findings.append(_against(found, "the raw log where the test histories are mended, too"))
+        findings.append(_against(found, "the raw log, with its own test histories mended as well"))
     for found in metrics.detection.comparisons if metrics.detection else []:
         if (found.scope, found.metric, found.a, found.b) == ("asked", "auroc", "fused", "llm_free"):
             findings.append(Finding(tone_of(found), _earned(found)))
@@ -116,7 +116,7 @@ def _find(
 
 
 def _verdict(metrics: Metrics, found: Comparison) -> Finding:
-    tone, metric, backbone = tone_of(found), metric_name(found.metric), name(found.backbone)
+    tone, metric, backbone = tone_of(found), metric_name(found.metric), backbone_name(found.backbone)
     values = f"from {number(found.mean_b)} to {number(found.mean_a)}"
     bounds = f"difference {signed(found.difference)}, 95% interval {interval(found.ci95, sign=True)}"
     if tone == "none":

@@ -45,6 +45,8 @@ def key_figures(metrics: Metrics, manifest: Manifest | None = None) -> list[KeyF
         figures.append(KeyFigure(count(llm.calls), "questions asked", name(llm.model)))
     if manifest is not None and manifest.stages:
         memory = manifest.peak_memory_mib
-        note = f"peak memory {memory / 1024:.1f} GiB" if memory is not None else ""
-        figures.append(KeyFigure(duration(sum(stage.seconds for stage in manifest.stages)), "in all", note))
+        reused = sum(stage.reused for stage in manifest.stages)
+        notes = [f"peak memory {memory / 1024:.1f} GiB"] if memory is not None else []
+        notes += [f"{reused} of {counted(len(manifest.stages), 'stage')} reused"] if reused else []
+        figures.append(KeyFigure(duration(sum(stage.seconds for stage in manifest.stages)), "in all", ", ".join(notes)))
     return figures

@@ -13,15 +13,15 @@ from markupsafe import Markup
 from seqmend.evaluation import GROUP_CUTS
 from seqmend.files import write_atomic
 from seqmend.report import wording
-from seqmend.report.arm_chart import arm_chart, arm_colour
-from seqmend.report.arms import group_points, metrics_of
+from seqmend.report.arm_chart import arm_chart
+from seqmend.report.arms import arm_points, group_points, metrics_of
 from seqmend.report.detection_charts import curve_styles, precision_recall_chart, reliability_chart
-from seqmend.report.difference_charts import difference_charts, group_chart
+from seqmend.report.difference_charts import arm_swatch, difference_charts, group_chart
 from seqmend.report.edits import select_edits
 from seqmend.report.findings import HEADLINE_METRIC, further_findings, headline, honest_notes, tone_of
 from seqmend.report.key_figures import key_figures
 from seqmend.report.record import Comparison, Detection, DetectionComparison, FinishedRun, Manifest, Metrics, Quality
-from seqmend.report.svg import BY_SCHEME, DARK, LIGHT, Canvas
+from seqmend.report.svg import DARK, LIGHT, Canvas
 
 _ARM_METRICS = (HEADLINE_METRIC, "hr@10")
 _TEMPLATES = "templates"
@@ -118,7 +118,7 @@ def _arm_section(metrics: Metrics, backbone: str) -> dict[str, Any]:
         "group_means": {(point.group, point.arm): point.mean for point in groups},
         "group_sizes": {point.group: point.n for point in groups},
         "group_chart": group_chart(groups, HEADLINE_METRIC, titles).markup() if groups else None,
-        "arm_colours": {point.arm: _swatch(arm_colour(point.arm, BY_SCHEME), None) for point in groups},
+        "arm_swatches": {point.arm: arm_swatch(point.arm).markup() for point in groups},
     }
 
 
@@ -127,8 +127,10 @@ def _arm_pane(metrics: Metrics, metric: str, backbone: str) -> dict[str, Any]:
     for found in metrics.comparisons:
         if (found.metric, found.backbone) == (metric, backbone):
             comparisons.setdefault(found.test_history, []).append(found)
+    points = arm_points(metrics, metric, backbone)
     return {
         "metric": metric,
+        "raw_stays_as_is": not any((point.arm, point.test_history) == ("raw", "mended") for point in points),
         "wide": arm_chart(metrics, metric, backbone).markup(),
         "narrow": arm_chart(metrics, metric, backbone, narrow=True).markup(),
         "comparisons": {history: _with_charts(rows) for history, rows in comparisons.items()},
@@ -208,6 +210,7 @@ _FILTERS: dict[str, Any] = {
         wording.interval,
         wording.judge_name,
         wording.arm_name,
+        wording.backbone_name,
         wording.metric_name,
         wording.name,
         wording.number,

@@ -28,6 +28,7 @@ LIGHT: Colours = {
     "series-2": "#c0447c",
     "series-3": "#2b7cb8",
     "series-4": "#6b7a2a",
+    "series-5": "#8a4b2a",
 }
 DARK: Colours = {
     "paper": "#14171a",
@@ -46,6 +47,7 @@ DARK: Colours = {
     "series-2": "#f088b6",
     "series-3": "#6fb7ec",
     "series-4": "#b5c56a",
+    "series-5": "#d9a07c",
 }
 BY_SCHEME: Colours = {role: f"var(--{role})" for role in LIGHT}
 """Colours that follow the page, which is light or dark as the reader's system is."""

@@ -29,6 +29,7 @@ from seqmend.report.svg import Scale
 from seqmend.report.wording import (
     TEST_HISTORIES,
     arm_name,
+    backbone_name,
     count,
     counted,
     judge_name,
@@ -125,7 +126,7 @@ def _figures(figures: list[KeyFigure]) -> RenderableType:
 def _arms(metrics: Metrics, backbone: str) -> RenderableType:
     points = arm_points(metrics, HEADLINE_METRIC, backbone)
     if not points:
-        return Text(f"No {metric_name(HEADLINE_METRIC)} for {name(backbone)}.", "dim")
+        return Text(f"No {metric_name(HEADLINE_METRIC)} for {backbone_name(backbone)}.", "dim")
     values = [value for point in points for value in (point.mean, *(point.ci95 or ()))]
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
@@ -145,7 +146,8 @@ def _arms(metrics: Metrics, backbone: str) -> RenderableType:
         else counted(metrics.n_seeds, "seed")
     )
     return Group(
-        Text.assemble((f"{metric_name(HEADLINE_METRIC)} of {name(backbone)}", "bold"), (f"  {about}", "dim")), grid
+        Text.assemble((f"{metric_name(HEADLINE_METRIC)} of {backbone_name(backbone)}", "bold"), (f"  {about}", "dim")),
+        grid,
     )
 
 

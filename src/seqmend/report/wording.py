@@ -13,6 +13,7 @@ ARMS = {
 }
 """Names of the arms, in the order in which they are shown."""
 
+BACKBONES = {"sasrec": "SASRec"}
 JUDGES = {"fused": "Fused confidence", "llm_free": "Fused, no language model"}
 TEST_HISTORIES: dict[TestHistory, str] = {"as_is": "test histories as they are", "mended": "test histories mended"}
 
@@ -23,6 +24,11 @@ _LONGEST_REASON = 400
 def arm_name(arm: str) -> str:
     """Name of an arm; an unknown one is shown by its own name."""
     return ARMS.get(arm) or name(arm)
+
+
+def backbone_name(backbone: str) -> str:
+    """Name of a backbone as its authors write it; an unknown one is shown by its own name."""
+    return BACKBONES.get(backbone) or name(backbone)
 
 
 def judge_name(judge: str) -> str:

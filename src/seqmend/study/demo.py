@@ -11,7 +11,7 @@ def demo_config() -> RunConfig:
         data=DataConfig(corpus="movielens-100k"),
         noise=NoiseConfig(kind="uniform", ratio=0.1),
         language=LanguageConfig(test_windows=200),
-        denoise=DenoiseConfig(tuning_windows=300, language_windows=500, language_replacements=40),
+        denoise=DenoiseConfig(tuning_windows=200, language_windows=600, language_replacements=40),
         backbone=SASRecConfig(),
         training=TrainingConfig(),
         seeds=(0, 1, 2),

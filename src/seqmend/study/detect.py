@@ -124,10 +124,13 @@ def _figures(verdicts: Verdicts, truth: npt.NDArray[np.bool_], threshold: float)
 
 
 def _mean(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        key: figures[0][key] if key == "n" or figures[0][key] is None else float(np.mean([f[key] for f in figures]))
-        for key in figures[0]
-    }
+    """Means over seeds; None where a figure has no meaning under some seed."""
+
+    def mean(key: str) -> Any:
+        values = [figure[key] for figure in figures]
+        return None if None in values else values[0] if key == "n" else float(np.mean(values))
+
+    return {key: mean(key) for key in figures[0]}
 
 
 # ------------------------------------------------------------------------------------------------------- the folder
@@ -206,6 +209,7 @@ def bench_detect_by_name(
     model: str | None,
     journal: Path,
     max_windows: int | None,
+    language_windows: int | None,
     tuning_windows: int,
     n_seeds: int,
     progress: Progress = silent,
@@ -218,7 +222,8 @@ def bench_detect_by_name(
         model: Name or folder of a language model, or None.
         journal: SQLite file of answers.
         max_windows: Judge a random part of the test windows.
-        tuning_windows: Self-corrupted windows the language model is asked about.
+        language_windows: Test windows that the language model is asked to read whole, those most in doubt; None = all.
+        tuning_windows: Self-corrupted windows that it reads to learn how far to trust it.
         n_seeds: Seeds 0..n - 1.
         progress: Told what is being done.
     """
@@ -234,7 +239,7 @@ def bench_detect_by_name(
         regime,
         encoder=encoder,
         model=asked,
-        config=DenoiseConfig(tuning_windows=tuning_windows),
+        config=DenoiseConfig(tuning_windows=tuning_windows, language_windows=language_windows),
         max_windows=max_windows,
         seeds=tuple(range(n_seeds)),
         progress=progress,

@@ -1,0 +1,44 @@
+import pytest
+from pydantic import ValidationError
+
+from seqmend.errors import InputError
+from seqmend.study import RunConfig, demo_config
+
+
+def test_a_configuration_survives_its_file(tmp_path):
+    config = demo_config()
+    config.write(tmp_path / "config.toml")
+    assert RunConfig.read(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data]\ncorpus = 'x'\n[denoise]\ntreshold = 0.4\n", "did you mean threshold"),
+        ("sedes = [1]\n[data]\ncorpus = 'x'\n", "did you mean seeds"),
+        ("[data]\ncorpus = 'x'\n[noise]\nkind = 'loud'\n", "noise.kind does not fit"),
+        ("[data]\ncorpus = 'x'\n[denoise]\nthreshold = 2\n", "denoise.threshold does not fit"),
+        ("[data]\n", "either interactions"),
+        ("seeds = []\n[data]\ncorpus = 'x'\n", "seeds does not fit"),
+        ("seeds = [", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, text, message):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        RunConfig.read(tmp_path / "c.toml")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read the configuration"):
+        RunConfig.read(tmp_path / "none.toml")
+
+
+def test_paths_are_relative_to_the_configuration(tmp_path):
+    (tmp_path / "c.toml").write_text("[data]\ninteractions = 'log.csv'\n")
+    assert RunConfig.read(tmp_path / "c.toml").data.interactions == tmp_path / "log.csv"
+
+
+def test_configurations_do_not_change():
+    with pytest.raises(ValidationError):
+        demo_config().seeds = (1,)  # type: ignore[misc]

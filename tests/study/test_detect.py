@@ -1,0 +1,81 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from seqmend.errors import InputError
+from seqmend.menders.denoise import DenoiseConfig
+from seqmend.study import bench_detect
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A corpus laid out like llm4dsr-toy: four kinds of items, users within one kind, 10 % noise in the windows."""
+    root = tmp_path_factory.mktemp("toy")
+    rng = np.random.default_rng(0)
+    users = {str(u): rng.integers(0, 12, 14) + 12 * (u % 4) + 1 for u in range(200)}
+    rows = [(u, str(i), t) for u, items in users.items() for t, i in enumerate(items)]
+    pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").write_parquet(
+        root / "interactions.parquet"
+    )
+    pl.DataFrame(
+        {"item_id": [str(i) for i in range(1, 49)], "title": [f"kind {(i - 1) // 12} thing {i}" for i in range(1, 49)]}
+    ).write_parquet(root / "items.parquet")
+    splits = root / "official_splits" / "noise_user0.1"
+    splits.mkdir(parents=True)
+    windows = []
+    for user, items in users.items():
+        for end in range(11, 15):
+            true = items[end - 11 : end]
+            mask = (rng.random(11) < 0.1) & (np.arange(11) < 10)
+            noisy = np.where(mask, rng.integers(1, 49, 11), true)
+            windows.append((user, noisy.tolist(), mask.astype(int).tolist(), end))
+    frame = pl.DataFrame(windows, schema=["user_id", "item_ids", "mask", "timestamp"], orient="row")
+    frame.filter(pl.col("timestamp") < 14).write_parquet(splits / "train_5000.parquet")
+    frame.filter((pl.col("timestamp") == 14) & (pl.col("user_id").cast(int) < 60)).write_parquet(
+        splits / "test.parquet"
+    )
+    return root
+
+
+@pytest.mark.parametrize("regime", ["small", "full"])
+def test_known_noise_is_found_in_windows_of_unseen_or_seen_users(folder, regime):
+    figures = bench_detect(folder, regime, encoder=None, model=None, config=DenoiseConfig(tuning_windows=50))
+    assert figures["auroc"] > 0.85
+    assert (figures["n_windows"], figures["n_positions"]) == (60, 600)
+    assert set(figures["witnesses"]) == {"popularity", "co-occurrence", "title similarity"}
+    assert figures["auroc"] == figures["llm_free"]["auroc"]
+
+
+def test_with_a_model_the_gain_has_an_interval_over_seeds(folder, tiny):
+    figures = bench_detect(
+        folder,
+        "full",
+        encoder=None,
+        model=tiny,
+        config=DenoiseConfig(tuning_windows=50, language_windows=10),
+        seeds=(0, 1),
+    )
+    gain = figures["gain_auroc"]
+    assert gain["ci95"][0] <= gain["difference"] <= gain["ci95"][1]
+    assert gain["seeds"] == 2
+    assert figures["n_asked"] == 10
+
+
+def test_the_judge_alone_reads_the_mask(folder, tmp_path):
+    """With every mask inverted the verdicts stay, and the measurement is turned upside down."""
+    config = DenoiseConfig(tuning_windows=50)
+    before = bench_detect(folder, "full", encoder=None, model=None, config=config)
+    inverted = tmp_path / "inverted"
+    (inverted / "official_splits" / "noise_user0.1").mkdir(parents=True)
+    for path in folder.rglob("*.parquet"):
+        frame = pl.read_parquet(path)
+        if "mask" in frame.columns:
+            frame = frame.with_columns(pl.col("mask").list.eval(1 - pl.element()))
+        frame.write_parquet(inverted / path.relative_to(folder))
+    after = bench_detect(inverted, "full", encoder=None, model=None, config=config)
+    assert after["auroc"] == pytest.approx(1 - before["auroc"], abs=1e-9)
+
+
+def test_a_folder_laid_out_otherwise_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a file of the benchmark is missing"):
+        bench_detect(tmp_path, "small", encoder=None, model=None, config=DenoiseConfig())
