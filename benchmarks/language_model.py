@@ -1,8 +1,8 @@
 """How fast a local model scores and chooses: with and without allocator settings, in float32 and bfloat16.
 
-Choosing shares a prompt among its choices; beside it stands what every choice costs by itself. Every combination runs in
-its own process, because memory settings hold for a whole process. Times are medians over
-repeats after a warm-up; CPU seconds are given beside them, for machines that do other work at the same time.
+Choosing shares a prompt among its choices; beside it stands what every choice costs by itself. Every combination runs
+in its own process, because memory settings hold for a whole process. Times are medians over repeats after a warm-up;
+CPU seconds are given beside them, for machines that do other work at the same time.
 """
 
 import argparse
@@ -99,16 +99,10 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "threads": options.threads,
-        "system": platform.platform(),
-    }
+    machine: dict[str, Any] = {"processor": platform.machine(), "threads": options.threads}
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        machine["processor"] = next(
-            (line.split(":")[1].strip() for line in lines if "model name" in line), machine["processor"]
-        )
+        machine["processor"] = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
         machine["amx"] = any("amx_bf16" in line for line in lines)
     print(machine)
     found = []

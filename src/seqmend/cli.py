@@ -7,6 +7,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -195,12 +196,17 @@ def _data_config(values: dict[str, Any]) -> Any:
 def _log_table(summary: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2))
     for key, value in summary.items():
-        label = key.replace("_", " ")
         if isinstance(value, dict):
             shown = ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
+        elif isinstance(value, bool):
+            shown = "yes" if value else "no"
+        elif isinstance(value, int):
+            shown = f"{value:,}"
+        elif isinstance(value, float):
+            shown = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M UTC")
         else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-        table.add_row(f"[dim]{label}[/]", escape(shown))
+            shown = str(value) if value is not None else "none"
+        table.add_row(f"[dim]{key.replace('_', ' ')}[/]", escape(shown))
     return table
 
 
@@ -262,9 +268,6 @@ def demo(
     from seqmend.study import demo_config
 
     _do(demo_config(), out, show)
-    out_console.print(
-        "[dim]This demo illustrates; `seqmend bench detect FOLDER --seeds 5` makes the claim over 5 seeds.[/]"
-    )
 
 
 def _do(config: Any, out: Path, show: bool) -> None:
@@ -273,10 +276,10 @@ def _do(config: Any, out: Path, show: bool) -> None:
 
     begin = time.monotonic()
     with _showing() as progress:
-        metrics = study.run(config, out, progress)
+        study.run(config, out, progress)
         progress("writing the report", 0, 0)
         page = write_report(out)
-    out_console.print(terminal_summary(metrics))
+    out_console.print(terminal_summary(out))
     out_console.print(f"\nReport: [bold]{escape(str(page))}[/]  ({time.monotonic() - begin:,.0f} s)", highlight=False)
     if show and out_console.is_terminal and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
         webbrowser.open(page.resolve().as_uri())
@@ -288,7 +291,7 @@ def report(run: Annotated[Path, typer.Argument(help="A finished run directory.")
     from seqmend.report import terminal_summary, write_report
 
     page = write_report(run)
-    out_console.print(terminal_summary(json.loads((run / "metrics.json").read_text("utf-8"))))
+    out_console.print(terminal_summary(run))
     out_console.print(f"\nReport: [bold]{escape(str(page))}[/]", highlight=False)
 
 
@@ -305,9 +308,12 @@ def bench_detect(
         str, typer.Option("--model", help='Language model: a name, a folder, or "none".')
     ] = "smollm2-135m",
     windows: Annotated[int | None, typer.Option("--windows", help="Judge a random part of the test windows.")] = None,
+    language_windows: Annotated[
+        int | None, typer.Option("--language-windows", help="Windows the model reads whole, most in doubt first.")
+    ] = 500,
     tuning_windows: Annotated[
-        int, typer.Option("--tuning-windows", help="Self-corrupted windows to learn from.")
-    ] = 400,
+        int, typer.Option("--tuning-windows", help="Self-corrupted windows it reads to learn from.")
+    ] = 200,
     seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds.")] = 1,
     journal: Annotated[
         Path, typer.Option("--journal", help="Where answers are kept, so that nothing is asked twice.")
@@ -321,7 +327,15 @@ def bench_detect(
         raise InputError(f"--train {train} is not known", expected="small or full")
     with _showing() as progress:
         figures = study.bench_detect_by_name(
-            folder, train, None if model == "none" else model, journal, windows, tuning_windows, seeds, progress
+            folder,
+            train,
+            None if model == "none" else model,
+            journal,
+            windows,
+            language_windows,
+            tuning_windows,
+            seeds,
+            progress,
         )
     _write_figures(json_file, figures)
     table = Table(title=f"Detection on {folder.name}, learned from the {train} log", title_justify="left")

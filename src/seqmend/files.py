@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -27,24 +28,34 @@ def write_atomic(path: Path) -> Generator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    except Exception as error:
+        code = _system_code(error)
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise ResourceError(
-                f"cannot finish writing: {error.strerror}", where=str(path), fix="free some space and run again"
+                f"cannot finish writing: {os.strerror(code)}", where=str(path), fix="free some space and run again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise InputError(
-                f"cannot write here: {error.strerror}", where=str(path), fix="name a folder that you may write to"
+                f"cannot write here: {os.strerror(code)}", where=str(path), fix="name a folder that you may write to"
             ) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically; NaN is refused."""
     with write_atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _system_code(error: Exception) -> int | None:
+    """The system's error number; writers in Rust give it in the text only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -166,6 +166,22 @@ def test_early_stopping_restores_the_best_weights(rows: Rows):
     assert not model.training
 
 
+def test_every_row_is_met_once_per_epoch_in_an_order_of_its_own(rows: Rows):
+    met: list[list[tuple[int, ...]]] = [[]]
+
+    class Recorder(SASRec):
+        def forward(self, items: torch.Tensor) -> torch.Tensor:
+            padded = torch.nn.functional.pad(items, (rows.max_length - items.shape[1], 0))
+            met[-1] += [tuple(row) for row in padded.tolist()]
+            return super().forward(items)
+
+    train(Recorder(N_ITEMS, SMALL), rows, CONFIG.model_copy(update={"epochs": 2}), lambda model: met.append([]) or 1.0)
+
+    first, second, _ = met
+    assert sorted(first) == sorted(second) == sorted(tuple(row) for row in rows.items.tolist())
+    assert first != second
+
+
 def test_progress_counts_batches(rows: Rows):
     told = []
     train(model_of(), rows, CONFIG.model_copy(update={"epochs": 2}), rising(), progress=lambda *now: told.append(now))

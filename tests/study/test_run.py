@@ -89,7 +89,7 @@ def test_a_changed_setting_redoes_only_what_it_changes(finished, log_files):
 
 
 def test_the_folder_of_a_run_on_other_data_is_refused(finished, tmp_path, make_log, make_config):
-    config, out, _ = finished
+    _, out, _ = finished
     interactions, items = make_log(tmp_path, n_users=60)
     with pytest.raises(InputError, match="run on other data"):
         run(make_config(interactions, items), out)

@@ -63,7 +63,7 @@ class LocalModel:
             dtype: `auto`, `float32`, `bfloat16` or `float16`.
             adapter: Folder of a LoRA adapter (see `seqmend.llm.adapt`).
             batch_tokens: Tokens of one forward pass, padding included; more needs more memory.
-            progress: Told about the fetching.
+            progress: Told about fetching the model and reading a GGUF file.
 
         Raises:
             InputError: The name is unknown.
@@ -72,7 +72,7 @@ class LocalModel:
         folder = assets.resolve(str(name_or_path), "model", progress)
         place = choose_device(device)
         number = choose_dtype(dtype, place)
-        model, tokenizer = load_weights(folder, place, number, adapter)
+        model, tokenizer = load_weights(folder, place, number, adapter, progress)
         identity = f"{folder.name}@{fingerprint(folder)}"
         if adapter is not None:
             identity += f"+{fingerprint(adapter)}"

@@ -96,7 +96,11 @@ class Tokens:
 
 
 def first_token(tokenizer: Any) -> int:
-    """The token that texts of this model begin with."""
+    """The token that texts of this model begin with: the tokenizer's own, else the one that ends texts.
+
+    For SmolLM2-Instruct that is the chat marker <|im_start|>, after which it expects a role: lists of titles become
+    more likely to it by .14 nats per token when a line break follows, and are then as likely as after <|endoftext|>.
+    """
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
         if token is not None:
             return int(token)

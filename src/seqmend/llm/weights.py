@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from seqmend.errors import InputError, ResourceError
+from seqmend.progress import Progress, silent
 
 _HEAD_BYTES = 1 << 20
 
@@ -47,7 +48,11 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def load_weights(
-    folder: Path, device: torch.device, dtype: torch.dtype, adapter: Path | None = None
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    adapter: Path | None = None,
+    progress: Progress = silent,
 ) -> tuple[Any, Any]:
     """The causal language model and the tokenizer that lie in a folder, ready for inference.
 
@@ -57,6 +62,7 @@ def load_weights(
         device: Where the weights go.
         dtype: What they are converted to.
         adapter: A LoRA folder that was fitted to this model.
+        progress: Told when a GGUF file has to be read, which takes a while.
 
     Raises:
         ResourceError: The folder holds no model that transformers can load, or the adapter is not its own.
@@ -64,7 +70,7 @@ def load_weights(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if not (folder / "config.json").is_file():
-        folder = _dequantised(folder)
+        folder = _dequantised(folder, progress)
     try:
         with quiet_transformers():
             safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -137,7 +143,7 @@ def _with_adapter(model: Any, adapter: Path, dtype: torch.dtype) -> Any:
     return tuned.merge_and_unload() if dtype == torch.float32 else tuned.get_base_model()
 
 
-def _dequantised(folder: Path) -> Path:
+def _dequantised(folder: Path, progress: Progress) -> Path:
     """A GGUF folder's model in the transformers layout, made at the first call.
 
     transformers marks a model read from GGUF as quantised and then refuses to convert or save it, though its weights
@@ -157,6 +163,7 @@ def _dequantised(folder: Path) -> Path:
     target = folder / f"dequantised-{key}"
     if target.is_dir():
         return target
+    progress(f"{source.name}: reading the weights, once", 0, 0)
     temporary = folder / f".dequantised-{key}.{os.getpid()}.tmp"
     try:
         with (

@@ -64,7 +64,7 @@ class SASRec(Backbone):
         is_input = items != 0
         x = self.items(items) * self.config.embedding_size**0.5 + self.positions.weight[-length:]
         x = self.dropout(x)
-        # A padding column may look at itself: a softmax over nothing would not be a number.
+        # A padding column may look at itself: in some attention kernels a softmax over nothing is not a number.
         causal = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()
         itself = torch.eye(length, dtype=torch.bool, device=items.device)
         may_see = (causal & is_input[:, None, :]) | itself

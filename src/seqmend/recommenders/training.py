@@ -83,8 +83,8 @@ def train(
     """Train a backbone in place and leave it with the weights of its best epoch, in evaluation mode.
 
     The loss of a batch is the weighted sum over its targets divided by the mean number of targets per batch, which does
-    not depend on the weights: every target has the same say, whatever batch it is in. Rows in which no target counts are
-    left out beforehand: the result is that of a training without them.
+    not depend on the weights: every target has the same say, whatever batch it is in. Rows without any target that
+    counts are left out beforehand: the result is that of a training without them.
 
     The same seed gives the same weights, bit for bit, on a CPU with the same number of threads, whether or not the
     training was interrupted and resumed from its checkpoint. The caller's random state is left alone.

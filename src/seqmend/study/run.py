@@ -178,7 +178,8 @@ class _Study:
             if self.config.language.encoder is None:
                 raise InputError("hard noise needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
             encoder = SentenceEncoder.load(assets.resolve(self.config.language.encoder, "encoder", self.progress))
-            neighbours = nearest_items(encoder.embed(self.clean.sequences.catalogue.prompt_titles))
+            catalogue = self.clean.sequences.catalogue
+            neighbours = nearest_items(encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None])
         return inject(self.clean, noise.kind, noise.ratio, np.random.default_rng(noise.seed), neighbours=neighbours)
 
     # ---------------------------------------------------------------------------------------------------------- arms
@@ -340,6 +341,11 @@ class _Study:
             if noise and self.noisy
             else None,
             "quarantined": summary.quarantined,
+            "terms": [
+                f"{asset.name}: {asset.licence}, {asset.terms}"
+                for asset in assets.listing()
+                if asset.name in (data.corpus, self.config.language.model, self.config.language.encoder)
+            ],
         }
 
     @staticmethod

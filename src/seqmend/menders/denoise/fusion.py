@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 Float64 = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
 Bool = npt.NDArray[np.bool_]
+Int64 = npt.NDArray[np.int64]
 
 _CERTAIN = 1e-6
+_TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_TRUST_FOLDS = 5
 
 
 @dataclass
@@ -72,6 +77,47 @@ def with_testimony(probability: Float64, testimony: Float64) -> Float64:
     """Inputs of the last layer, float64 [P, 3]: the verdict's log-odds, the testimony, their product."""
     verdict: Float64 = logit(probability)
     return np.stack([verdict, testimony, verdict * testimony], axis=1)
+
+
+@dataclass
+class WindowFusion:
+    """What a language model's reading of whole windows adds to a verdict, as far as it has shown to add anything."""
+
+    fusion: LogisticFusion = field(init=False)
+    trust: float = field(init=False)
+
+    def fit(self, probability: Float64, testimony: Float64, labels: Bool, groups: Int64) -> "WindowFusion":
+        """Learn from labelled cells, float64 [P] each; `trust` is found on users that the regression did not see.
+
+        Args:
+            probability: The verdict without the reading.
+            testimony: What the reading says.
+            labels: Which cells are corrupted, bool [P].
+            groups: Cells that are seen or unseen together (those of one user), int64 [P].
+        """
+        inputs = with_testimony(probability, testimony)
+        self.fusion = LogisticFusion().fit(inputs, labels)
+        unseen = probability.copy()
+        for train, test in GroupKFold(_TRUST_FOLDS).split(inputs, groups=groups):
+            if labels[train].any() and labels[test].any():
+                unseen[test] = LogisticFusion().fit(inputs[train], labels[train]).probability(inputs[test])
+        self.trust = best_trust(probability, unseen, labels)
+        return self
+
+    def probability(self, probability: Float64, testimony: Float64) -> Float64:
+        """P(corrupted) under the mix that was learned from, float64 [P]."""
+        return blend(probability, self.fusion.probability(with_testimony(probability, testimony)), self.trust)
+
+
+def best_trust(verdict: Float64, other: Float64, labels: Bool) -> float:
+    """How far to move from a verdict to another, in [0, 1], for the least log loss on cells neither was fitted to."""
+    losses = [log_loss(labels, blend(verdict, other, trust)) for trust in _TRUSTS]
+    return _TRUSTS[int(np.argmin(losses))]
+
+
+def blend(verdict: Float64, other: Float64, trust: float) -> Float64:
+    """The verdict, moved the given share of the way towards the other in log-odds, float64 [P]."""
+    return verdict if trust == 0 else np.asarray(expit((1 - trust) * logit(verdict) + trust * logit(other)))
 
 
 def to_confidence(probability: Float64, corrupted_share: float, noise_rate: float) -> Float64:

@@ -130,7 +130,7 @@ def describe(
 
 
 def _factorise(pmi: sp.csr_matrix, embedding_size: int, seed: int) -> Float32:
-    size = min(embedding_size, pmi.shape[0] - 1)
+    size = min(embedding_size, cast(tuple[int, int], pmi.shape)[0] - 1)
     svd = cast(Callable[..., tuple[Float64, Float64, Float64]], randomized_svd)
     left, values, _ = svd(pmi, size, n_iter=4, random_state=seed)
     return unit(left * np.sqrt(values))
