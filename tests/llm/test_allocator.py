@@ -4,11 +4,12 @@ import sys
 
 import pytest
 
+from seqmend.llm import allocator
+
 # Page faults of making and freeing 40 MB ten times, which glibc by itself maps anew each time.
 FAULTS = """
-import resource
-from seqmend.llm.allocator import arrange_allocator
-arranged = arrange_allocator()
+import resource, runpy, sys
+arranged = runpy.run_path(sys.argv[1])["arrange_allocator"]()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     bytearray(40 << 20)
@@ -19,7 +20,11 @@ print(arranged, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def faults(**environment: str) -> tuple[bool, int]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS], env={**clean, **environment}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", FAULTS, allocator.__file__],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     arranged, number = done.stdout.split()
     return arranged == "True", int(number)

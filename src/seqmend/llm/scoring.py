@@ -36,7 +36,7 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices in groups of similar length, longest first, each group at most `budget` after padding (or one index).
 
     >>> list(batches([3, 9, 4, 8], 16))
-    [[1], [3], [2, 0]]
+    [[1], [3, 2], [0]]
     """
     group: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda at: -lengths[at]):

@@ -9,7 +9,7 @@ import polars as pl
 
 from seqmend.evaluation import Histories, metric_values, rank_targets
 from seqmend.files import write_atomic
-from seqmend.interactions import Sequences, Split
+from seqmend.interactions import Sequences, Split, Targets
 from seqmend.progress import Progress
 from seqmend.recommenders import Backbone, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
 
@@ -38,31 +38,58 @@ class HeldOut:
 
     Attributes:
         valid: Histories before the validation targets.
+        valid_seen: Items that are left out of each validation ranking.
         valid_targets: int32 [M].
-        test_seen: Histories before the test targets, as the log has them.
+        test_users: Whose the test targets are, int32 [M].
+        test_seen: Items that are left out of each test ranking.
         test_targets: int32 [M].
     """
 
     valid: Histories
+    valid_seen: Histories
     valid_targets: Int32
+    test_users: Int32
     test_seen: Histories
     test_targets: Int32
 
     @classmethod
-    def of(cls, split: Split) -> "HeldOut":
-        """The held-out part of a split."""
+    def of(cls, split: Split, clean: Split) -> "HeldOut":
+        """The held-out part of a split, and of the same split before noise was injected (or itself).
+
+        Left out is what the user met in either: an arm that learned from restored items would otherwise be punished for
+        ranking them high, though the user had really chosen them.
+        """
         sequences = split.sequences
 
-        def items(view: str) -> Int32:
-            targets = split.valid if view == "valid" else split.test
+        def items(targets: Targets) -> Int32:
             return sequences.items[sequences.offsets[targets.users] + targets.positions]
 
         return cls(
             Histories.before(sequences, split.valid),
-            items("valid"),
-            Histories.before(sequences, split.test),
-            items("test"),
+            _met(Histories.before(sequences, split.valid), Histories.before(clean.sequences, clean.valid)),
+            items(split.valid),
+            split.test.users,
+            _met(Histories.before(sequences, split.test), Histories.before(clean.sequences, clean.test)),
+            items(split.test),
         )
+
+
+def _met(one: Histories, other: Histories) -> Histories:
+    """For every target the items of both histories, as a history of its own."""
+    if one.sequences is other.sequences:
+        return one
+    everything = np.arange(len(one), dtype=np.int64)
+    places, items = (np.concatenate(pair) for pair in zip(one.cells(everything), other.cells(everything), strict=True))
+    order = np.argsort(places, kind="stable")
+    lengths = np.bincount(places, minlength=len(one))
+    sequences = Sequences(
+        pl.Series("target", everything.astype(str), dtype=pl.String),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items[order],
+        np.zeros(len(items), dtype=np.int64),
+        one.sequences.catalogue,
+    )
+    return Histories.whole(sequences, everything.astype(np.int32))
 
 
 def train_arm(
@@ -82,7 +109,7 @@ def train_arm(
     rows = rows_from_sequences(data.train, backbone.max_length, weights=data.weights)
 
     def validate(model: Backbone) -> float:
-        ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid)
+        ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
         return float(metric_values(ranks, "ndcg@10").mean())
 
     train(model, rows, training, validate, checkpoint=checkpoint, progress=progress)
@@ -91,4 +118,4 @@ def train_arm(
         for name, histories in data.test_histories.items()
     }
     with write_atomic(ranks_path) as temporary:
-        pl.DataFrame({"user": held_out.test_seen.users, **columns}).write_parquet(temporary)
+        pl.DataFrame({"user": held_out.test_users, **columns}).write_parquet(temporary)

@@ -192,7 +192,7 @@ class _Study:
 
     def measure(self) -> dict[str, Any]:
         """Train every arm under every seed, and compare."""
-        held_out = HeldOut.of(self.split)
+        held_out = HeldOut.of(self.split, self.clean)
         ranks: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
         for arm in self.config.arms:
             if arm == "oracle" and self.noisy is None:
