@@ -79,7 +79,9 @@ def _met(one: Histories, other: Histories) -> Histories:
     if one.sequences is other.sequences:
         return one
     everything = np.arange(len(one), dtype=np.int64)
-    places, items = (np.concatenate(pair) for pair in zip(one.cells(everything), other.cells(everything), strict=True))
+    pairs = (one.cells(everything), other.cells(everything))
+    places = np.concatenate([places for places, _ in pairs])
+    items = np.concatenate([items for _, items in pairs])
     order = np.argsort(places, kind="stable")
     lengths = np.bincount(places, minlength=len(one))
     sequences = Sequences(
