@@ -13,6 +13,6 @@ def demo_config() -> RunConfig:
         language=LanguageConfig(test_windows=200),
         denoise=DenoiseConfig(tuning_windows=200, language_windows=600, language_replacements=40),
         backbone=SASRecConfig(),
-        training=TrainingConfig(),
+        training=TrainingConfig(epochs=40, patience=5),
         seeds=(0, 1, 2),
     )
