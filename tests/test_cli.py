@@ -111,7 +111,14 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(log_files, tmp_path, make_co
     config = make_config(*log_files, training={"epochs": 200, "patience": 200})
     config.write(tmp_path / "c.toml")
     command = [sys.executable, "-m", "seqmend", "run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+        # A test run in the background of a shell ignores the interrupt, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "manifest.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -36,6 +36,7 @@ app.add_typer(data, name="data")
 out_console = Console()
 err_console = Console(stderr=True)
 _PLAIN_LINE_EVERY = 15.0
+_INTERRUPTED = 130
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the same figures to this file.")]
 
@@ -48,15 +49,14 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments, standalone_mode=False)
+        if app(arguments, standalone_mode=False) == _INTERRUPTED:  # Typer turns Ctrl-C into this result
+            _interrupted()
     except SeqMendError as error:
         if debug:
             raise
         err_console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(error.exit_code)
-    except typer.Abort:
-        _interrupted()
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         _interrupted()
     except Exception as error:
         if wrong_use := getattr(error, "format_message", None):  # of the command line, by Typer
@@ -77,7 +77,7 @@ def _interrupted() -> NoReturn:
     err_console.print(
         f"\nStopped. Nothing is lost: the same command goes on where this one stopped.\n  {escape(command)}"
     )
-    sys.exit(130)
+    sys.exit(_INTERRUPTED)
 
 
 @contextmanager

@@ -107,6 +107,8 @@ def _pip_download(wheel: str, target: Path) -> None:
         return
     if "No module named pip" in done.stderr:
         raise SourceFailed("pip is not installed in this environment")
+    if "connection broken" in done.stderr:
+        raise SourceFailed("pip cannot reach the index")
     errors = re.findall(r"^ERROR: (.*)$", done.stderr, flags=re.MULTILINE) or done.stderr.strip().splitlines()
     raise SourceFailed(f"pip: {errors[-1] if errors else f'exit code {done.returncode}'}")
 
