@@ -120,7 +120,7 @@ def test_twenty_users_are_learned_by_heart(case: Case):
 
     model = case.make(N_ITEMS, MAX_LENGTH, 0)
     rows = rows_from_sequences(sequences, MAX_LENGTH, form=case.form)
-    train(model, rows, TrainingConfig(epochs=40, patience=40, batch_size=10, learning_rate=0.01), hit_rate)
+    train(model, rows, TrainingConfig(epochs=100, patience=100, batch_size=10, learning_rate=0.01), hit_rate)
 
     assert hit_rate(model) == 1
 
