@@ -158,7 +158,7 @@ class Popularity(Backbone):
         counts = np.bincount(sequences.items, minlength=self.n_items + 1)
         self.table = torch.nn.Parameter(torch.from_numpy(np.tile(counts, (self.n_items + 1, 1)).astype(np.float32)))
 
-    def forward(self, items: torch.Tensor) -> torch.Tensor:
+    def forward(self, items: torch.Tensor, users: torch.Tensor | None = None) -> torch.Tensor:
         return self.table[items]
 
     def output_table(self) -> torch.Tensor:

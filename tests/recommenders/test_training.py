@@ -170,7 +170,7 @@ def test_every_row_is_met_once_per_epoch_in_an_order_of_its_own(rows: Rows):
     met: list[list[tuple[int, ...]]] = [[]]
 
     class Recorder(SASRec):
-        def forward(self, items: torch.Tensor) -> torch.Tensor:
+        def forward(self, items: torch.Tensor, users: torch.Tensor | None = None) -> torch.Tensor:
             padded = torch.nn.functional.pad(items, (rows.max_length - items.shape[1], 0))
             met[-1] += [tuple(row) for row in padded.tolist()]
             return super().forward(items)

@@ -98,7 +98,8 @@ def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Hi
         for start in range(0, len(order), chunk):
             numbers = order[start : start + chunk]
             items = histories.windows(numbers, max(1, int(shown[numbers].max())))
-            scores = model.scores(model(torch.from_numpy(items).to(device))[:, -1]).float()
+            users = torch.from_numpy(histories.users[numbers].astype(np.int64)).to(device)
+            scores = model.scores(model(torch.from_numpy(items).to(device), users)[:, -1]).float()
             if scores[:, 1:].isnan().any():
                 raise SeqMendError(
                     "the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate"

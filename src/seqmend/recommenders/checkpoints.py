@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmend.errors import InputError
 from seqmend.files import write_atomic
 
 _STATE = "state"
+_OPTIMIZER = "optimizer"
 
 
 @dataclass
@@ -26,21 +27,22 @@ class TrainingState:
         best_epoch: Epoch of the best validation score, counted from 1; 0 = none yet.
         best_score: That score.
         seconds: Time spent training so far, over all interrupted runs.
+        steps: Optimizer steps done.
     """
 
     epoch: int = 0
     best_epoch: int = 0
     best_score: float = float("-inf")
     seconds: float = 0.0
+    steps: int = 0
 
 
 def save_checkpoint(
     path: Path,
     fingerprint: str,
     state: TrainingState,
-    model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
+    weights: dict[str, dict[str, Tensor]],
 ) -> None:
     """Write what a training needs to go on.
 
@@ -48,31 +50,28 @@ def save_checkpoint(
         path: File to write; its folder is made.
         fingerprint: Of all that determines the result; see `load_checkpoint`.
         state: Progress.
-        model: Current weights.
         optimizer: Its moments.
-        best: Weights of the best epoch.
+        weights: By name ("model", "best", ...) the weights of a model.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    tensors = {f"{name}.{key}": tensor for name, part in weights.items() for key, tensor in part.items()}
     for number, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"{_OPTIMIZER}.{number}.{name}": tensor for name, tensor in moments.items()}
     header = {"fingerprint": fingerprint, _STATE: json.dumps(asdict(state))}
     with write_atomic(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, header)
 
 
 def load_checkpoint(
-    path: Path, fingerprint: str, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Bring model and optimizer to where a training stopped.
+    path: Path, fingerprint: str, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[TrainingState, dict[str, dict[str, Tensor]]]:
+    """Bring an optimizer to where a training stopped.
 
     Returns:
-        Progress, and the weights of the best epoch on the model's device.
+        Progress, and the weights as they were given to `save_checkpoint`, on the device.
 
     Raises:
         InputError: The file is no checkpoint, or is one of a training on other rows, weights or settings.
     """
-    device = next(model.parameters()).device
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             header = file.metadata() or {}
@@ -83,18 +82,18 @@ def load_checkpoint(
         ) from error
     if header.get("fingerprint") != fingerprint:
         raise InputError(
-            "this checkpoint is of another training: its rows, initial weights or settings differ",
+            "this checkpoint is of another training: its architecture, catalogue, rows, initial weights or settings "
+            "differ",
             where=str(path),
             fix="delete it to train from the start, or name another file",
         )
-    model.load_state_dict(_with_prefix(tensors, "model."))
+    weights: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, key = name.partition(".")
+        weights.setdefault(part, {})[key] = tensor
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _with_prefix(tensors, "optimizer.").items():
+    for name, tensor in weights.pop(_OPTIMIZER, {}).items():
         number, _, key = name.partition(".")
         moments.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return TrainingState(**json.loads(header[_STATE])), _with_prefix(tensors, "best.")
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return TrainingState(**json.loads(header[_STATE])), weights

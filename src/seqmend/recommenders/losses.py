@@ -1,13 +1,16 @@
 """Losses of next-item prediction: sums over targets, each target's loss times its weight."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+LossName = Literal["cross_entropy", "sampled_softmax", "binary_cross_entropy", "gbce", "bpr"]
+
 _CHUNK_SCORES_CPU = 1 << 19  # scores held at once: 2 MB, a core's second-level cache
 _CHUNK_SCORES_GPU = 1 << 26
+_LEAST_CHUNK = 16  # targets: fewer make matrix products slow, however large the catalogue
 
 
 def cross_entropy(states: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -63,10 +66,55 @@ def binary_cross_entropy(
         negatives: int64 [T, n].
         is_new: bool [T, n]; a negative that the user has met does not count.
     """
-    target_scores = (states * table[targets]).sum(-1)
-    scores = (table[negatives] @ states[..., None])[..., 0]
+    target_scores, scores = _target_and_negatives(states, table, targets, negatives)
     losses = nn.functional.softplus(-target_scores) + (nn.functional.softplus(scores) * is_new).sum(-1)
     return (weights * losses).sum()
+
+
+def gbce(
+    states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, negatives: Tensor, calibration: float = 0.75
+) -> Tensor:
+    """gBCE (gSASRec, Petrov and Macdonald, RecSys 2023, section 4): the target's probability raised to a power.
+
+    Few negatives of many items make plain binary cross entropy over-confident; the power beta = a (t (1 - 1 / a) + 1 / a)
+    with the sampling rate a = n / (V - 1) undoes that for t = 1 and is plain binary cross entropy for t = 0. Negatives
+    are uniform over the catalogue, as in the authors' code; one that is the target does not count.
+
+    Args:
+        states: float [T, d].
+        table: float [V + 1, d].
+        targets: int64 [T], 1..V.
+        weights: float [T].
+        negatives: int64 [T, n].
+        calibration: t in [0, 1]; the paper's choice by default.
+    """
+    rate = min(1.0, negatives.shape[1] / max(len(table) - 2, 1))
+    power = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    target_scores, scores = _target_and_negatives(states, table, targets, negatives)
+    is_other = negatives != targets[:, None]
+    losses = power * nn.functional.softplus(-target_scores) + (nn.functional.softplus(scores) * is_other).sum(-1)
+    return (weights * losses).sum()
+
+
+def bpr(states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, negatives: Tensor, is_new: Tensor) -> Tensor:
+    """BPR (Rendle et al., UAI 2009): the target above each negative, averaged over the negatives that count.
+
+    Args:
+        states: float [T, d].
+        table: float [V + 1, d].
+        targets: int64 [T], 1..V.
+        weights: float [T].
+        negatives: int64 [T, n].
+        is_new: bool [T, n]; a negative that the user has met does not count.
+    """
+    target_scores, scores = _target_and_negatives(states, table, targets, negatives)
+    losses = (nn.functional.softplus(scores - target_scores[:, None]) * is_new).sum(-1) / is_new.sum(-1).clamp_(min=1)
+    return (weights * losses).sum()
+
+
+def _target_and_negatives(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of the targets, float [T], and of their negatives, float [T, n]."""
+    return (states * table[targets]).sum(-1), (table[negatives] @ states[..., None])[..., 0]
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -79,7 +127,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         chunk_scores = _CHUNK_SCORES_CPU if states.device.type == "cpu" else _CHUNK_SCORES_GPU
-        chunk = max(1, chunk_scores // len(table))
+        chunk = max(_LEAST_CHUNK, chunk_scores // len(table))
         states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
         loss = states.new_zeros(())
         for start in range(0, len(states), chunk):

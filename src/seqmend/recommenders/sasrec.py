@@ -58,7 +58,7 @@ class SASRec(Backbone):
             with torch.no_grad():
                 self.items.weight[0] = 0
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, users: Tensor | None = None) -> Tensor:
         """States of all columns, float [B, L, d]; see `Backbone.forward`."""
         length = items.shape[1]
         is_input = items != 0

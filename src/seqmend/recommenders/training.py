@@ -12,16 +12,17 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqmend.errors import InputError, SeqMendError
 from seqmend.progress import Progress, silent
-from seqmend.recommenders.backbone import Backbone
+from seqmend.recommenders.averaging import WeightAverage
+from seqmend.recommenders.backbone import Backbone, Batch
 from seqmend.recommenders.batches import batches
 from seqmend.recommenders.checkpoints import TrainingState, load_checkpoint, save_checkpoint
-from seqmend.recommenders.losses import binary_cross_entropy, cross_entropy, sampled_softmax
-from seqmend.recommenders.negatives import NegativeSampler
-from seqmend.recommenders.rows import Int64, Rows
+from seqmend.recommenders.losses import LossName
+from seqmend.recommenders.objective import NextItemObjective
+from seqmend.recommenders.rows import Rows
 
 
 class TrainingConfig(BaseModel):
@@ -33,8 +34,13 @@ class TrainingConfig(BaseModel):
         batch_size: Rows per step.
         learning_rate: Of AdamW, constant.
         weight_decay: Of AdamW, on matrices and not on biases and norms.
-        loss: "cross_entropy" over the whole catalogue, "sampled_softmax", or "binary_cross_entropy" (SASRec's own).
-        n_negatives: Per target (binary cross entropy) or per batch (sampled softmax).
+        loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce" or
+            "bpr"; see `losses`.
+        n_negatives: Per target, or per batch for the sampled softmax.
+        ema_decay: Validate, keep and return an exponential moving average of the weights with this decay; off if absent.
+        clip_norm: Largest norm of the gradient of a step; no limit if absent.
+        precision: Of the model's matrix products; losses are float32 in any case. "auto" takes bfloat16 on a GPU.
+        compile: Let `torch.compile` fuse the model; pays on a GPU, after a minute or so.
         seed: Of order, dropout and negatives; initial weights come with the model.
         device: "auto" takes a GPU where there is one.
         checkpoint_every: Epochs from one checkpoint to the next.
@@ -47,8 +53,12 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    loss: Literal["cross_entropy", "sampled_softmax", "binary_cross_entropy"] = "cross_entropy"
+    loss: LossName = "cross_entropy"
     n_negatives: int = Field(default=1, ge=1)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = Field(default=5, ge=1)
@@ -69,6 +79,24 @@ class TrainingResult:
     best_epoch: int
     epochs: int
     seconds: float
+
+
+class TrainingDivergedError(SeqMendError):
+    """The loss is not a number.
+
+    Attributes:
+        users: Numbers of the users of the first batch with such a loss.
+    """
+
+    def __init__(self, epoch: int, loss: float, users: list[int], checkpoint: Path | None) -> None:
+        self.users = users
+        shown = ", ".join(str(user) for user in users[:10]) + (", ..." if len(users) > 10 else "")
+        super().__init__(
+            f"the training loss of epoch {epoch} is {loss}, not a number",
+            where=f"the batch of users number {shown}",
+            fix="lower learning_rate, or set clip_norm"
+            + (f"; the last good state is kept in {checkpoint}" if checkpoint and checkpoint.exists() else ""),
+        )
 
 
 def train(
@@ -98,43 +126,74 @@ def train(
         progress: Told after every batch.
 
     Raises:
-        InputError: Nothing to learn from, or a checkpoint of another training.
-        SeqMendError: The loss or the score is not a number.
+        InputError: Nothing to learn from, rows of a form that the model cannot learn from, more negatives than items, or
+            a checkpoint of another training.
+        TrainingDivergedError: The loss is not a number; a checkpoint stays as it was before.
+        SeqMendError: The score is not a number.
     """
     rows = rows if rows.has_loss.all() else rows.select(rows.has_loss)
+    _refuse_what_cannot_train(model, rows)
+    device = choose_device(config.device)
+    fingerprint = _fingerprint(model, rows, config) if checkpoint else ""
+    model.to(device)
+    model.prepare(rows)
+    passes = _Passes(model, rows, config, device)
+    optimizer, state, best = _optimizer(model, config), TrainingState(), _copy(model)
+    if checkpoint and checkpoint.exists():
+        state, weights = load_checkpoint(checkpoint, fingerprint, optimizer, device)
+        best = weights["best"]
+        model.load_state_dict(weights["model"])
+        if passes.average:
+            passes.average.model.load_state_dict(weights["average"])
+
+    def save() -> None:
+        if checkpoint:
+            weights = {"model": model.state_dict(), "best": best}
+            if passes.average:
+                weights["average"] = passes.average.model.state_dict()
+            save_checkpoint(checkpoint, fingerprint, state, optimizer, weights)
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
+            started = time.perf_counter()
+            diverged = passes.run(state, optimizer, progress)
+            state.epoch += 1
+            if diverged:
+                raise TrainingDivergedError(state.epoch, *diverged, checkpoint)
+            judged = passes.average.model if passes.average else model.eval()
+            score = validate(judged)
+            if not math.isfinite(score):
+                raise SeqMendError(f"the validation score of epoch {state.epoch} is {score}, not a number")
+            if score > state.best_score:
+                state.best_score, state.best_epoch = score, state.epoch
+                best = _copy(judged)
+            state.seconds += time.perf_counter() - started
+            if state.epoch % config.checkpoint_every == 0:
+                save()
+    save()
+    model.load_state_dict(best)
+    model.eval()
+    return TrainingResult(state.best_score, state.best_epoch, state.epoch, state.seconds)
+
+
+def _refuse_what_cannot_train(model: Backbone, rows: Rows) -> None:
     if not len(rows):
         raise InputError(
             "there is nothing to train on: no target with a weight above 0",
             expected="a user with two training interactions",
         )
-    device = choose_device(config.device)
-    fingerprint = _fingerprint(model, rows, config) if checkpoint else ""
-    model.to(device)
-    optimizer = _optimizer(model, config)
-    state, best = TrainingState(), copy.deepcopy(model.state_dict())
-    if checkpoint and checkpoint.exists():
-        state, best = load_checkpoint(checkpoint, fingerprint, model, optimizer)
+    if model.n_items < 2:
+        raise InputError("the catalogue has one item: there is nothing to choose from", expected="two items or more")
+    if rows.form not in model.forms:
+        raise InputError(
+            f"{type(model).__name__} cannot learn from rows in {rows.form} form",
+            expected=" or ".join(model.forms),
+            fix=f'set form = "{model.forms[0]}"',
+        )
 
-    passes = _Passes(model, rows, config, device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
-            started = time.perf_counter()
-            passes.run(state.epoch, optimizer, progress)
-            state.epoch += 1
-            score = validate(model.eval())
-            if not math.isfinite(score):
-                raise SeqMendError(f"the validation score of epoch {state.epoch} is {score}, not a number")
-            if score > state.best_score:
-                state.best_score, state.best_epoch = score, state.epoch
-                best = copy.deepcopy(model.state_dict())
-            state.seconds += time.perf_counter() - started
-            if checkpoint and state.epoch % config.checkpoint_every == 0:
-                save_checkpoint(checkpoint, fingerprint, state, model, optimizer, best)
-    if checkpoint:
-        save_checkpoint(checkpoint, fingerprint, state, model, optimizer, best)
-    model.load_state_dict(best)
-    model.eval()
-    return TrainingResult(state.best_score, state.best_epoch, state.epoch, state.seconds)
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def choose_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -154,52 +213,66 @@ class _Passes:
 
     def __init__(self, model: Backbone, rows: Rows, config: TrainingConfig, device: torch.device) -> None:
         self.model, self.rows, self.config, self.device = model, rows, config, device
-        self.items, self.targets, self.weights, self.users = (
-            torch.from_numpy(array).to(device) for array in (rows.items, rows.targets, rows.weights, rows.user)
+        self.items, self.targets, self.weights = (
+            torch.from_numpy(array).to(device) for array in (rows.items, rows.targets, rows.weights)
         )
+        self.users = torch.from_numpy(rows.user).to(device).long()
         self.targets_per_batch = int((rows.targets != 0).sum()) / math.ceil(len(rows) / config.batch_size)
-        needs_negatives = config.loss == "binary_cross_entropy"
-        self.sampler = NegativeSampler(rows, model.n_items, device) if needs_negatives else None
+        self.objective = NextItemObjective(config.loss, config.n_negatives, rows, model.n_items, device)
+        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+        is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+        self.precision = torch.autocast(device.type, torch.bfloat16, enabled=is_bfloat16)
+        if config.compile:
+            model.compile(dynamic=True)
 
-    def run(self, epoch: int, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """One pass over all rows in an order, and with dropout and negatives, that seed and epoch determine."""
-        seeds = np.random.SeedSequence([self.config.seed, epoch]).generate_state(3).tolist()
+    def run(
+        self, state: TrainingState, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> tuple[float, list[int]] | None:
+        """One pass over all rows in an order, and with dropout and negatives, that seed and epoch determine.
+
+        Returns:
+            The first loss that is not a number and the users of its batch, if there is one.
+        """
+        seeds = np.random.SeedSequence([self.config.seed, state.epoch]).generate_state(3).tolist()
         order = torch.Generator().manual_seed(seeds[0])
-        negatives = torch.Generator(self.device).manual_seed(seeds[1])
+        self.objective.seed(seeds[1])
         torch.default_generator.manual_seed(seeds[2])
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seeds[2])
         self.model.train()
-        total = torch.zeros((), device=self.device)
+        parameters = list(self.model.parameters())
         divided = batches(self.rows, self.config.batch_size, order)
-        for done, batch in enumerate(divided, 1):
-            loss = self._loss(batch, negatives)
+        widths = [int(self.rows.lengths[numbers].max()) for numbers in divided]
+        on_device = torch.from_numpy(np.concatenate(divided)).to(self.device).split([len(part) for part in divided])
+        losses: list[Tensor] = []
+        for done, (numbers, width) in enumerate(zip(on_device, widths, strict=True), 1):
+            batch = self._batch(numbers, width, state.epoch)
+            with self.precision:
+                loss = self.model.training_loss(batch, self.objective) / self.targets_per_batch
             optimizer.zero_grad()
             loss.backward()
+            if self.config.clip_norm:
+                nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
             optimizer.step()
-            total += loss.detach()
-            progress(f"training, epoch {epoch + 1}/{self.config.epochs}", done, len(divided))
-        if not math.isfinite(float(total)):
-            raise SeqMendError(
-                f"the training loss of epoch {epoch + 1} is {float(total)}, not a number", fix="lower learning_rate"
-            )
+            if self.average:
+                self.average.update(self.model, state.steps)
+            state.steps += 1
+            losses.append(loss.detach())
+            progress(f"training, epoch {state.epoch + 1}/{self.config.epochs}", done, len(divided))
+        values = torch.stack(losses).tolist()
+        bad = next((number for number, value in enumerate(values) if not math.isfinite(value)), None)
+        return None if bad is None else (values[bad], sorted(set(self.rows.user[divided[bad]].tolist())))
 
-    def _loss(self, batch: Int64, generator: torch.Generator) -> Tensor:
-        width = int(self.rows.lengths[batch].max())
-        index = torch.from_numpy(batch).to(self.device)
-        states = self.model(self.items[index, -width:])
-        targets, weights = self.targets[index, -width:], self.weights[index, -width:]
-        counts = (targets != 0) & (weights > 0)
-        states, weights, users = states[counts], weights[counts], self.users[index][counts.nonzero()[:, 0]].long()
-        targets, table = targets[counts].long(), self.model.output_table()
-        if self.config.loss == "cross_entropy":
-            loss = cross_entropy(states, table, targets, weights)
-        elif self.sampler is None:
-            loss = sampled_softmax(states, table, targets, weights, self.config.n_negatives, generator)
-        else:
-            drawn = self.sampler.draw(users, self.config.n_negatives, generator)
-            loss = binary_cross_entropy(states, table, targets, weights, *drawn)
-        return loss / self.targets_per_batch
+    def _batch(self, numbers: Tensor, width: int, epoch: int) -> Batch:
+        return Batch(
+            numbers,
+            self.items[numbers, -width:],
+            self.targets[numbers, -width:],
+            self.weights[numbers, -width:],
+            self.users[numbers],
+            epoch,
+            self.average.model if self.average else None,
+        )
 
 
 def _optimizer(model: Backbone, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -213,7 +286,7 @@ def _optimizer(model: Backbone, config: TrainingConfig) -> torch.optim.Optimizer
 
 def _fingerprint(model: Backbone, rows: Rows, config: TrainingConfig) -> str:
     """Digest of all that determines the result; `epochs` and `patience` may grow between runs."""
-    settings = config.model_dump_json(exclude={"epochs", "patience", "checkpoint_every", "device"})
+    settings = config.model_dump_json(exclude={"epochs", "patience", "checkpoint_every", "device", "compile"})
     digest = hashlib.sha256(f"{type(model).__name__} {settings}".encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
