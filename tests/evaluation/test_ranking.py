@@ -31,7 +31,7 @@ class Fixed(Backbone):
         self.n_items, self.max_length = self.table.shape[1] - 1, max_length
         self.asked: list[list[int]] = []
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, users: Tensor | None = None) -> Tensor:
         assert not self.training
         self.asked += items.tolist()
         return self.table[items]

@@ -6,10 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 
 from seqmend.evaluation import Histories, metric_values, rank_targets
 from seqmend.interactions import Sequences, Targets, leave_one_out
-from seqmend.recommenders import Backbone, Form, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
+from seqmend.recommenders import (
+    Backbone,
+    BERT4RecConfig,
+    CaserConfig,
+    FMLPRecConfig,
+    Form,
+    GRU4RecConfig,
+    LRURecConfig,
+    SASRecConfig,
+    TrainingConfig,
+    make_plain,
+    rows_from_sequences,
+    train,
+)
 
 
 @dataclass(frozen=True)
@@ -20,14 +34,27 @@ class Case:
     form: Form = "sequence"
     is_causal: bool = True
     padding_tolerance: float = 1e-5
+    learning_rate: float = 0.01
+    epochs: int = 100
 
 
-def sasrec(n_items: int, max_length: int, seed: int) -> Backbone:
-    config = SASRecConfig(embedding_size=32, n_layers=2, n_heads=2, dropout=0.1, max_length=max_length)
-    return SASRec(n_items, config, seed=seed)
+def plain(kind: type[BaseModel], **sizes: float) -> Callable[[int, int, int], Backbone]:
+    def make(n_items: int, max_length: int, seed: int) -> Backbone:
+        return make_plain(kind(embedding_size=32, dropout=0.1, max_length=max_length, **sizes), n_items, seed=seed)
+
+    return make
 
 
-BACKBONES = [pytest.param(Case(sasrec), id="sasrec")]
+BACKBONES = [
+    pytest.param(Case(plain(SASRecConfig)), id="sasrec"),
+    pytest.param(
+        Case(plain(BERT4RecConfig, last_only=0.5), is_causal=False, learning_rate=0.003, epochs=300), id="bert4rec"
+    ),
+    pytest.param(Case(plain(GRU4RecConfig, hidden_size=32)), id="gru4rec"),
+    pytest.param(Case(plain(CaserConfig), form="instance", is_causal=False, padding_tolerance=1e-4), id="caser"),
+    pytest.param(Case(plain(FMLPRecConfig), form="instance", is_causal=False), id="fmlprec"),
+    pytest.param(Case(plain(LRURecConfig)), id="lrurec"),
+]
 
 N_ITEMS, MAX_LENGTH = 20, 8
 
@@ -120,7 +147,12 @@ def test_twenty_users_are_learned_by_heart(case: Case):
 
     model = case.make(N_ITEMS, MAX_LENGTH, 0)
     rows = rows_from_sequences(sequences, MAX_LENGTH, form=case.form)
-    train(model, rows, TrainingConfig(epochs=100, patience=100, batch_size=10, learning_rate=0.01), hit_rate)
+    train(
+        model,
+        rows,
+        TrainingConfig(epochs=case.epochs, patience=100, batch_size=10, learning_rate=case.learning_rate),
+        hit_rate,
+    )
 
     assert hit_rate(model) == 1
 
@@ -142,7 +174,9 @@ def test_order_is_learned_better_than_popularity_and_last_transition_counts(case
 
     model = case.make(N_ITEMS, MAX_LENGTH, 0)
     rows = rows_from_sequences(split.train, MAX_LENGTH, form=case.form)
-    result = train(model, rows, TrainingConfig(epochs=20, patience=5, learning_rate=0.01), hit_rate)
+    result = train(
+        model, rows, TrainingConfig(epochs=case.epochs // 5, patience=20, learning_rate=case.learning_rate), hit_rate
+    )
 
     by_count = [hit_rate(Popularity(split.train)), hit_rate(LastTransition(split.train))]
     assert result.best_score > 1.2 * max(by_count)

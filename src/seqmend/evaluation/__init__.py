@@ -14,6 +14,7 @@ from seqmend.evaluation.ranking import (
     length_groups,
     metric_values,
     metrics_by_group,
+    rank_scores,
     rank_targets,
     ranking_metrics,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "paired_bootstrap",
     "paired_detection_bootstrap",
     "precision_recall_curve",
+    "rank_scores",
     "rank_targets",
     "ranking_metrics",
     "recovered_share",

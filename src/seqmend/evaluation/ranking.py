@@ -5,7 +5,9 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
+from torch import Tensor
 
 from seqmend.errors import SeqMendError
 from seqmend.interactions import PADDING, Sequences, Targets
@@ -64,6 +66,19 @@ class Histories:
         starts = self.sequences.offsets[self.users[numbers]]
         return places, self.sequences.items[starts[places] + within]
 
+    def cut(self) -> Sequences:
+        """The histories as sequences of their own, in order; their user ids are the numbers 0..M-1 as text."""
+        offsets = np.concatenate([[0], np.cumsum(self.ends)]).astype(np.int64)
+        starts = self.sequences.offsets[self.users]
+        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], self.ends)
+        return Sequences(
+            pl.Series("user_id", np.arange(len(self)).astype(str), dtype=pl.String),
+            offsets,
+            self.sequences.items[index],
+            self.sequences.timestamps[index],
+            self.sequences.catalogue,
+        )
+
 
 def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Histories) -> Int64:
     """Rank of every target among the whole catalogue, the user's seen items left out.
@@ -100,19 +115,55 @@ def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Hi
             items = histories.windows(numbers, max(1, int(shown[numbers].max())))
             users = torch.from_numpy(histories.users[numbers].astype(np.int64)).to(device)
             scores = model.scores(model(torch.from_numpy(items).to(device), users)[:, -1]).float()
-            if scores[:, 1:].isnan().any():
-                raise SeqMendError(
-                    "the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate"
-                )
-            target = torch.from_numpy(targets[numbers].astype(np.int64)).to(device)[:, None]
-            target_scores = scores.gather(1, target)
-            places, met = (torch.from_numpy(cell.astype(np.int64)).to(device) for cell in seen.cells(numbers))
-            scores[:, PADDING] = float("nan")  # not a number is neither above nor equal to any score
-            scores[places, met] = float("nan")
-            scores.scatter_(1, target, target_scores)
-            ranks[numbers] = (scores >= target_scores).sum(1).cpu().numpy()
+            ranks[numbers] = _ranks(scores, targets[numbers], seen, numbers)
     model.train(was_training)
     return ranks
+
+
+def rank_scores(scores: npt.NDArray[np.float32], targets: Int32, seen: Histories) -> Int64:
+    """Rank of every target by scores that were made elsewhere, under the rules of `rank_targets`.
+
+    Args:
+        scores: float32 [M, V + 1], may be memory-mapped; minus infinity for an item that its maker does not know, which
+            makes such a target the last of the catalogue. Column 0 is ignored.
+        targets: int32 [M], item numbers 1..V.
+        seen: Whose items are left out, in the order of the scores.
+
+    Returns:
+        int64 [M], 1 = best.
+
+    Raises:
+        SeqMendError: A score is not a number.
+    """
+    if not len(scores) == len(targets) == len(seen):
+        raise ValueError("scores, targets and seen must be of one length")
+    chunk = min(_CHUNK_HISTORIES, max(1, _CHUNK_SCORES // scores.shape[1]))
+    ranks = np.empty(len(targets), dtype=np.int64)
+    for start in range(0, len(targets), chunk):
+        numbers = np.arange(start, min(start + chunk, len(targets)))
+        copied = torch.from_numpy(np.array(scores[start : start + chunk]))
+        ranks[numbers] = _ranks(copied, targets[numbers], seen, numbers)
+    return ranks
+
+
+def _ranks(scores: Tensor, targets: Int32, seen: Histories, numbers: Int64) -> Int64:
+    """Ranks of the targets of the given histories.
+
+    Args:
+        scores: float32 [m, V + 1]; overwritten.
+        targets: int32 [m].
+        seen: All histories whose items are left out.
+        numbers: int64 [m], which of them belong to the scores.
+    """
+    if scores[:, 1:].isnan().any():
+        raise SeqMendError("the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate")
+    target = torch.from_numpy(targets.astype(np.int64)).to(scores.device)[:, None]
+    target_scores = scores.gather(1, target)
+    places, met = (torch.from_numpy(cell.astype(np.int64)).to(scores.device) for cell in seen.cells(numbers))
+    scores[:, PADDING] = float("nan")  # not a number is neither above nor equal to any score
+    scores[places, met] = float("nan")
+    scores.scatter_(1, target, target_scores)
+    return (scores >= target_scores).sum(1).cpu().numpy()
 
 
 def metric_values(ranks: Int64, metric: str) -> Float64:

@@ -1,20 +1,42 @@
 """Sequential recommenders: the rows they learn from, the loop that trains them, the models."""
 
-from seqmend.recommenders.backbone import Backbone
+from seqmend.recommenders.backbone import Backbone, Batch, Objective
+from seqmend.recommenders.bert4rec import BERT4RecConfig
+from seqmend.recommenders.caser import CaserConfig
+from seqmend.recommenders.fmlprec import FMLPRecConfig
+from seqmend.recommenders.gru4rec import GRU4RecConfig
+from seqmend.recommenders.lrurec import LRURecConfig
+from seqmend.recommenders.plain import PlainConfig, make_plain
 from seqmend.recommenders.rows import Form, Rows, left_padded, rows_from_sequences
 from seqmend.recommenders.sasrec import SASRec, SASRecConfig
-from seqmend.recommenders.training import TrainingConfig, TrainingResult, choose_device, train
+from seqmend.recommenders.training import (
+    TrainingConfig,
+    TrainingDivergedError,
+    TrainingResult,
+    choose_device,
+    train,
+)
 
 __all__ = [
+    "BERT4RecConfig",
     "Backbone",
+    "Batch",
+    "CaserConfig",
+    "FMLPRecConfig",
     "Form",
+    "GRU4RecConfig",
+    "LRURecConfig",
+    "Objective",
+    "PlainConfig",
     "Rows",
     "SASRec",
     "SASRecConfig",
     "TrainingConfig",
+    "TrainingDivergedError",
     "TrainingResult",
     "choose_device",
     "left_padded",
+    "make_plain",
     "rows_from_sequences",
     "train",
 ]

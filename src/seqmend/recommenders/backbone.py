@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from seqmend.recommenders.rows import Form, Rows
+
+if TYPE_CHECKING:
+    from seqmend.recommenders.reliability import Reliability
 
 Objective = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """Loss of next-item prediction, the weighted sum over T targets: (states [T, d], table [V + 1, d], targets [T], weights
@@ -108,6 +111,15 @@ class Backbone(nn.Module, ABC):
         users = batch.users[:, None].expand_as(counts)[counts]
         states = self(batch.items, batch.users)[counts]
         return objective(states, self.output_table(), batch.targets[counts].long(), batch.weights[counts], users)
+
+    def reliability(self, rows: Rows) -> "Reliability":
+        """How far the model believes in the targets of rows in instance form; see `reliability.Reliability`.
+
+        By default the rank of the target; robust models answer with what they have learned for the purpose.
+        """
+        from seqmend.recommenders.reliability import generic_reliability  # it needs this class
+
+        return generic_reliability(self, rows)
 
 
 def with_one(states: Tensor) -> Tensor:

@@ -76,9 +76,9 @@ def gbce(
 ) -> Tensor:
     """gBCE (gSASRec, Petrov and Macdonald, RecSys 2023, section 4): the target's probability raised to a power.
 
-    Few negatives of many items make plain binary cross entropy over-confident; the power beta = a (t (1 - 1 / a) + 1 / a)
-    with the sampling rate a = n / (V - 1) undoes that for t = 1 and is plain binary cross entropy for t = 0. Negatives
-    are uniform over the catalogue, as in the authors' code; one that is the target does not count.
+    Few negatives of many items make plain binary cross entropy over-confident; the power beta = a (t (1 - 1 / a) + 1 /
+    a) with the sampling rate a = n / (V - 1) undoes that for t = 1 and is plain binary cross entropy for t = 0.
+    Negatives are uniform over the catalogue, as in the authors' code; one that is the target does not count.
 
     Args:
         states: float [T, d].

@@ -7,9 +7,9 @@ from seqmend.errors import InputError
 from seqmend.recommenders.losses import (
     LossName,
     binary_cross_entropy,
-    gbce,
-    cross_entropy,
     bpr,
+    cross_entropy,
+    gbce,
     sampled_softmax,
 )
 from seqmend.recommenders.negatives import NegativeSampler

@@ -1,5 +1,7 @@
 """SASRec: self-attention over the history (Kang and McAuley, ICDM 2018)."""
 
+from typing import Literal
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ class SASRecConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: Literal["sasrec"] = "sasrec"
     embedding_size: int = Field(default=64, ge=1)
     n_layers: int = Field(default=2, ge=1)
     n_heads: int = Field(default=2, ge=1)

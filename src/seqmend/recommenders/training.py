@@ -1,6 +1,5 @@
 """The one training loop: rows and a backbone in, the weights of its best epoch out."""
 
-import copy
 import hashlib
 import math
 import time
@@ -31,13 +30,14 @@ class TrainingConfig(BaseModel):
     Attributes:
         epochs: Most passes over the rows.
         patience: Stop after this many epochs without a better validation score.
+        validate_every: Epochs from one validation to the next.
         batch_size: Rows per step.
         learning_rate: Of AdamW, constant.
         weight_decay: Of AdamW, on matrices and not on biases and norms.
-        loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce" or
-            "bpr"; see `losses`.
+        loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce"
+            or "bpr"; see `losses`.
         n_negatives: Per target, or per batch for the sampled softmax.
-        ema_decay: Validate, keep and return an exponential moving average of the weights with this decay; off if absent.
+        ema_decay: Validate, keep and return an exponential moving average of the weights with this decay.
         clip_norm: Largest norm of the gradient of a step; no limit if absent.
         precision: Of the model's matrix products; losses are float32 in any case. "auto" takes bfloat16 on a GPU.
         compile: Let `torch.compile` fuse the model; pays on a GPU, after a minute or so.
@@ -50,6 +50,7 @@ class TrainingConfig(BaseModel):
 
     epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=10, ge=1)
+    validate_every: int = Field(default=1, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -121,13 +122,13 @@ def train(
         model: The backbone, moved to the device.
         rows: What to learn from.
         config: How.
-        validate: Score of the model on validation targets, higher is better, asked after every epoch.
+        validate: Score of the model on validation targets, higher is better.
         checkpoint: Where to keep the state of the training; read first if it exists.
         progress: Told after every batch.
 
     Raises:
-        InputError: Nothing to learn from, rows of a form that the model cannot learn from, more negatives than items, or
-            a checkpoint of another training.
+        InputError: Nothing to learn from, rows of a form that the model cannot learn from, more negatives than items,
+            or a checkpoint of another training.
         TrainingDivergedError: The loss is not a number; a checkpoint stays as it was before.
         SeqMendError: The score is not a number.
     """
@@ -160,13 +161,14 @@ def train(
             state.epoch += 1
             if diverged:
                 raise TrainingDivergedError(state.epoch, *diverged, checkpoint)
-            judged = passes.average.model if passes.average else model.eval()
-            score = validate(judged)
-            if not math.isfinite(score):
-                raise SeqMendError(f"the validation score of epoch {state.epoch} is {score}, not a number")
-            if score > state.best_score:
-                state.best_score, state.best_epoch = score, state.epoch
-                best = _copy(judged)
+            if state.epoch % config.validate_every == 0 or state.epoch == config.epochs:
+                judged = passes.average.model if passes.average else model.eval()
+                score = validate(judged)
+                if not math.isfinite(score):
+                    raise SeqMendError(f"the validation score of epoch {state.epoch} is {score}, not a number")
+                if score > state.best_score:
+                    state.best_score, state.best_epoch = score, state.epoch
+                    best = _copy(judged)
             state.seconds += time.perf_counter() - started
             if state.epoch % config.checkpoint_every == 0:
                 save()
