@@ -45,7 +45,7 @@ def timed(work: Callable[[], Any], repeats: int) -> dict[str, float]:
 def measure(arranged: bool, dtype: str, model: str, threads: int, repeats: int) -> dict[str, Any]:
     """Figures of one combination; runs in its own process."""
     if arranged:
-        from seqmend.llm.allocator import arrange_allocator
+        from seqmend.allocator import arrange_allocator
 
         arranged = arrange_allocator()
     import torch

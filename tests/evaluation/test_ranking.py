@@ -14,6 +14,7 @@ from seqmend.evaluation import (
     length_groups,
     metric_values,
     metrics_by_group,
+    rank_scores,
     rank_targets,
     ranking,
     ranking_metrics,
@@ -37,7 +38,7 @@ class Fixed(Backbone):
         return self.table[items]
 
     def output_table(self) -> Tensor:
-        raise NotImplementedError
+        return torch.eye(self.n_items + 1)
 
     def scores(self, states: Tensor) -> Tensor:
         return states
@@ -105,8 +106,9 @@ def test_histories_end_before_their_target():
     assert list(zip(places.tolist(), items.tolist(), strict=True)) == [(0, 1), (2, 1), (2, 2), (2, 3)]
 
 
-@given(data=st.data(), n_items=st.integers(1, 6), chunk=st.integers(1, 3))
-def test_ranks_are_those_of_a_naive_loop(data, n_items, chunk):
+@given(data=st.data(), n_items=st.integers(1, 6), chunk=st.integers(1, 3), block=st.integers(1, 7))
+def test_ranks_are_those_of_a_naive_loop(data, n_items, chunk, block):
+    """Also when only a few scores may be held at once, so that the catalogue is ranked in parts."""
     ids = [f"i{number}" for number in range(1, n_items + 1)]
     lists = data.draw(st.lists(st.lists(st.sampled_from(ids), max_size=5), min_size=1, max_size=4))
     sequences = Sequences.from_lists({f"u{k}": items for k, items in enumerate(lists)}, dict.fromkeys(ids))
@@ -117,7 +119,14 @@ def test_ranks_are_those_of_a_naive_loop(data, n_items, chunk):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_CHUNK_HISTORIES", chunk)
-        ranks = rank_targets(Fixed(table), histories, targets, histories)
+        patch.setattr(ranking, "_CHUNK_RANKED", chunk)
+        patch.setattr(ranking, "_SHARD", 2 * chunk)
+        patch.setattr(ranking, "_LEAST_BLOCK", block)
+        ranks = rank_targets(Fixed(table), histories, targets, histories, memory=1)
+        patch.setattr(ranking, "MEMORY", 1)
+        last = [int(sequences[user][-1]) if len(sequences[user]) else 0 for user in range(len(lists))]
+        scores = np.array([table[number] for number in last], dtype=np.float32)
+        assert rank_scores(scores, targets, histories).tolist() == ranks.tolist()
 
     for user, target in enumerate(targets.tolist()):
         last = int(sequences[user][-1]) if len(sequences[user]) else 0

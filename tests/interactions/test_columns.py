@@ -17,6 +17,7 @@ LOG = Path("log.csv")
         ("user_id", "USER"),
         ("user_id", "user_id:token"),
         ("user_id", "reviewerID"),
+        ("user_id", "query_id"),
         ("item_id", "movieId"),
         ("item_id", "item-id"),
         ("item_id", "parent_asin"),

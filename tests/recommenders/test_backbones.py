@@ -20,7 +20,7 @@ from seqmend.recommenders import (
     LRURecConfig,
     SASRecConfig,
     TrainingConfig,
-    make_plain,
+    make_backbone,
     rows_from_sequences,
     train,
 )
@@ -40,7 +40,7 @@ class Case:
 
 def plain(kind: type[BaseModel], **sizes: float) -> Callable[[int, int, int], Backbone]:
     def make(n_items: int, max_length: int, seed: int) -> Backbone:
-        return make_plain(kind(embedding_size=32, dropout=0.1, max_length=max_length, **sizes), n_items, seed=seed)
+        return make_backbone(kind(embedding_size=32, dropout=0.1, max_length=max_length, **sizes), n_items, seed=seed)
 
     return make
 

@@ -18,6 +18,7 @@ def case() -> tuple[torch.Tensor, ...]:
 
 def test_cross_entropy_and_its_gradients_are_those_of_torch(case, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(losses, "_CHUNK_SCORES_CPU", 5 * 12)  # four chunks
+    monkeypatch.setattr(losses, "_LEAST_CHUNK", 1)
     states, table, targets, weights = case
     scores = (states @ table.T)[:, 1:]
     expected = (nn.functional.cross_entropy(scores, targets - 1, reduction="none") * weights).sum()
@@ -29,6 +30,17 @@ def test_cross_entropy_and_its_gradients_are_those_of_torch(case, monkeypatch: p
         torch.autograd.grad(3 * loss, (states, table)), torch.autograd.grad(3 * expected, (states, table)), strict=True
     ):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_cross_entropy_with_products_in_bfloat16_is_close(case):
+    states, table, targets, weights = (tensor.float() if tensor.is_floating_point() else tensor for tensor in case)
+    exact, rough = (losses.cross_entropy(states, table, targets, weights, n) for n in (None, torch.bfloat16))
+    torch.testing.assert_close(rough, exact, rtol=0.01, atol=0)
+    for mine, theirs in zip(
+        torch.autograd.grad(rough, (states, table)), torch.autograd.grad(exact, (states, table)), strict=True
+    ):
+        assert mine.dtype == torch.float32
+        assert 0 < (mine - theirs).norm() < 0.02 * theirs.norm()
 
 
 def test_cross_entropy_of_large_scores_is_finite(case):
@@ -59,6 +71,36 @@ def test_binary_cross_entropy_is_that_of_torch(case):
     loss = losses.binary_cross_entropy(states, table, targets, weights, negatives, is_new)
 
     torch.testing.assert_close(loss, expected)
+
+
+def test_gbce_raises_the_targets_probability_to_the_calibrated_power(case):
+    """Against the formulas of the paper, in probabilities; t = 0 is plain binary cross entropy."""
+    states, table, targets, weights = case
+    negatives = torch.randint(1, 12, (17, 3))
+    rate = 3 / 10  # three of the ten other items
+    power = rate * (0.75 * (1 - 1 / rate) + 1 / rate)
+    expected = 0.0
+    for t in range(17):
+        expected -= weights[t] * torch.log(torch.sigmoid(states[t] @ table[targets[t]]) ** power)
+        for item in negatives[t][negatives[t] != targets[t]]:
+            expected -= weights[t] * torch.log(1 - torch.sigmoid(states[t] @ table[item]))
+
+    torch.testing.assert_close(losses.gbce(states, table, targets, weights, negatives), expected)
+    plain = losses.binary_cross_entropy(states, table, targets, weights, negatives, negatives != targets[:, None])
+    torch.testing.assert_close(losses.gbce(states, table, targets, weights, negatives, calibration=0.0), plain)
+
+
+def test_bpr_compares_the_target_with_every_negative_that_counts(case):
+    states, table, targets, weights = case
+    negatives = torch.randint(1, 12, (17, 3))
+    is_new = torch.rand(17, 3) < 0.7
+    is_new[0] = False
+    expected = 0.0
+    for t in range(17):
+        found = [-torch.log(torch.sigmoid(states[t] @ (table[targets[t]] - table[n]))) for n in negatives[t][is_new[t]]]
+        expected += weights[t] * sum(found) / max(len(found), 1)
+
+    torch.testing.assert_close(losses.bpr(states, table, targets, weights, negatives, is_new), expected)
 
 
 def test_negatives_are_uniform_over_what_the_user_has_not_met(sequences_of):

@@ -2,6 +2,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from pydantic import ValidationError
 from safetensors import safe_open
 
 from seqmend.errors import InputError, SeqMendError
-from seqmend.recommenders import Rows, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
+from seqmend.recommenders import (
+    Rows,
+    SASRec,
+    SASRecConfig,
+    TrainingConfig,
+    TrainingDivergedError,
+    rows_from_sequences,
+    train,
+)
+from seqmend.recommenders.averaging import WeightAverage
+from seqmend.recommenders.losses import LossName
 
 N_ITEMS = 12
 SMALL = SASRecConfig(embedding_size=8, n_layers=1, n_heads=2, dropout=0.2, max_length=5)
@@ -42,7 +53,7 @@ def is_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+@pytest.mark.parametrize("loss", get_args(LossName))
 def test_resumed_training_equals_an_uninterrupted_one(rows: Rows, tmp_path: Path, loss: str):
     config = CONFIG.model_copy(update={"loss": loss})
     whole, resumed = model_of(), model_of()
@@ -117,7 +128,7 @@ def test_seed_decides_and_the_callers_random_state_is_left_alone(rows: Rows):
     assert not is_same(weights_of(a), weights_of(c))
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+@pytest.mark.parametrize("loss", get_args(LossName))
 def test_rows_without_weight_are_as_if_removed(rows: Rows, loss: str):
     config = CONFIG.model_copy(update={"loss": loss})
     removed = rows.user == 3
@@ -136,11 +147,12 @@ def gradients(rows: Rows, user: int, factor: float, loss: str) -> dict[str, torc
     scaled = rows.select(np.arange(len(rows)))
     scaled.weights[rows.user == user] *= factor
     model = model_of(dropout=0.0)
-    train(model, scaled, CONFIG.model_copy(update={"epochs": 1, "batch_size": 1000, "loss": loss}), rising())
+    one_step = {"epochs": 1, "batch_size": 1000, "precision": "float32"}
+    train(model, scaled, CONFIG.model_copy(update=one_step | {"loss": loss}), rising())
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "binary_cross_entropy"])
+@pytest.mark.parametrize("loss", get_args(LossName))
 def test_doubling_a_users_weight_adds_that_users_gradient_and_nothing_else(rows: Rows, loss: str):
     almost_none, once, twice = (gradients(rows, 3, factor, loss) for factor in (1e-9, 1, 2))
 
@@ -208,3 +220,109 @@ def test_unknown_settings_are_refused():
         TrainingConfig(learning_rat=0.1)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValidationError, match="multiple of n_heads"):
         SASRecConfig(embedding_size=10, n_heads=3)
+
+
+def test_average_of_the_weights_is_what_is_validated_and_kept(rows: Rows):
+    config = CONFIG.model_copy(update={"epochs": 3, "ema_decay": 0.9})
+    seen: list[torch.nn.Module] = []
+    model, plain = model_of(), model_of()
+
+    train(model, rows, config, lambda judged: seen.append(judged) or float(len(seen)))
+    train(plain, rows, CONFIG.model_copy(update={"epochs": 3}), rising())
+
+    assert all(judged is not model and not judged.training for judged in seen)
+    assert not is_same(weights_of(model), weights_of(plain))
+    assert is_same(weights_of(model), weights_of(seen[-1]))
+
+
+def test_average_is_that_of_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    model = model_of()
+    average, expected = WeightAverage(model, 0.3), weights_of(model)
+    for updates in range(6):
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
+        average.update(model, updates)
+        decay = min(0.3, (updates + 1) / (updates + 10))
+        expected = {name: decay * old + (1 - decay) * weights_of(model)[name] for name, old in expected.items()}
+    for name, tensor in average.model.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.99])
+def test_loss_that_is_no_number_names_the_users_and_keeps_the_last_good_state(
+    rows: Rows, tmp_path: Path, ema_decay: float | None
+):
+    path = tmp_path / "state.safetensors"
+
+    class Diverging(SASRec):
+        def training_loss(self, batch, objective):
+            loss = super().training_loss(batch, objective)
+            return loss * float("nan") if batch.epoch == 2 and 3 in batch.users else loss
+
+    config = CONFIG.model_copy(update={"epochs": 4, "checkpoint_every": 1, "batch_size": 2, "ema_decay": ema_decay})
+    with pytest.raises(TrainingDivergedError, match="epoch 3 is nan, not a number") as caught:
+        train(Diverging(N_ITEMS, SMALL), rows, config, rising(), checkpoint=path)
+
+    assert 3 in caught.value.users
+    assert len(caught.value.users) <= 2
+    assert "the last good state is kept" in str(caught.value)
+    named = str(caught.value.naming([f"user-{number}" for number in caught.value.users]))
+    assert "user-3" in named
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["state"])["epoch"] == 2
+
+
+def test_clipping_bounds_the_gradient_of_a_step(rows: Rows):
+    model = model_of(dropout=0.0)
+    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 1000, "clip_norm": 1e-3})
+    train(model, rows, config, rising())
+    norm = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None) ** 0.5
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_validation_only_every_few_epochs_and_at_the_end(rows: Rows):
+    asked: list[int] = []
+    config = CONFIG.model_copy(update={"epochs": 5, "validate_every": 2})
+    result = train(model_of(), rows, config, lambda model: asked.append(1) or float(len(asked)))
+    assert len(asked) == 3
+    assert (result.best_epoch, result.epochs) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "bpr", "n_negatives": 100}, "100 negatives cannot be drawn from a catalogue"),
+        ({"loss": "gbce", "n_negatives": 100}, "100 negatives"),
+        ({"loss": "sampled_softmax", "n_negatives": 100}, "100 negatives"),
+    ],
+)
+def test_more_negatives_than_items_are_refused(rows: Rows, change: dict[str, object], message: str):
+    with pytest.raises(InputError, match=message):
+        train(model_of(), rows, CONFIG.model_copy(update=change), rising())
+
+
+def test_catalogue_of_one_item_is_refused(sequences_of):
+    rows = rows_from_sequences(sequences_of([1, 1, 1]), max_length=4)
+    with pytest.raises(InputError, match="the catalogue has one item"):
+        train(SASRec(1, SMALL), rows, CONFIG, rising())
+
+
+def test_rows_of_a_form_that_a_model_cannot_learn_from_are_refused(rows: Rows):
+    class InstanceOnly(SASRec):
+        forms = ("instance",)
+
+    with pytest.raises(InputError, match="InstanceOnly cannot learn from rows in sequence form"):
+        train(InstanceOnly(N_ITEMS, SMALL), rows, CONFIG, rising())
+
+
+def test_bfloat16_throughout_learns_too(rows: Rows):
+    exact, rough = model_of(), model_of()
+    config = CONFIG.model_copy(update={"precision": "float32"})
+    train(exact, rows, config, rising())
+    train(rough, rows, config.model_copy(update={"precision": "bfloat16"}), rising())
+    for name, tensor in rough.state_dict().items():
+        assert tensor.dtype == torch.float32
+        other = exact.state_dict()[name]
+        assert (tensor - other).norm() <= 0.5 * other.norm() + 1e-3

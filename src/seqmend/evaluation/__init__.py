@@ -18,6 +18,7 @@ from seqmend.evaluation.ranking import (
     rank_targets,
     ranking_metrics,
 )
+from seqmend.evaluation.sampled import rank_among, sampled_negatives
 from seqmend.evaluation.significance import (
     Difference,
     RecoveredShare,
@@ -43,9 +44,11 @@ __all__ = [
     "paired_bootstrap",
     "paired_detection_bootstrap",
     "precision_recall_curve",
+    "rank_among",
     "rank_scores",
     "rank_targets",
     "ranking_metrics",
     "recovered_share",
     "reliability_bins",
+    "sampled_negatives",
 ]

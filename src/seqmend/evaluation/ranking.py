@@ -1,5 +1,6 @@
 """Full ranking: where in the whole catalogue does a recommender put the held-out target?"""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from torch import Tensor
 
 from seqmend.errors import SeqMendError
 from seqmend.interactions import PADDING, Sequences, Targets
@@ -21,8 +21,14 @@ Bool = npt.NDArray[np.bool_]
 METRICS = ("hr@1", "hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
 GROUP_CUTS = (5, 20)
 
-_CHUNK_SCORES = 1 << 24  # scores held at once: 64 MB
+MEMORY = 1 << 26
+"""Bytes that scores may take at once, unless told otherwise."""
+
+_BYTES_PER_SCORE = 8  # the score itself and what comparing it takes
 _CHUNK_HISTORIES = 256
+_CHUNK_RANKED = 256
+_LEAST_BLOCK = 1024
+_SHARD = 1 << 16  # targets whose states are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,7 @@ class Histories:
         )
 
 
-def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Histories) -> Int64:
+def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Histories, memory: int = MEMORY) -> Int64:
     """Rank of every target among the whole catalogue, the user's seen items left out.
 
     The target itself is always ranked, even where it was seen before. An item with the target's score counts as better.
@@ -93,6 +99,7 @@ def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Hi
         histories: What the model is shown of each user; its last `model.max_length` interactions are used.
         targets: int32 [M], item numbers 1..V.
         seen: Whose items are left out, in the order of `histories`.
+        memory: Bytes that scores may take at once. A catalogue that is too large is scored in parts.
 
     Returns:
         int64 [M], 1 = best.
@@ -102,68 +109,116 @@ def rank_targets(model: Backbone, histories: Histories, targets: Int32, seen: Hi
     """
     if not len(histories) == len(targets) == len(seen):
         raise ValueError("histories, targets and seen must be of one length")
-    device = next(model.parameters()).device
-    chunk = min(_CHUNK_HISTORIES, max(1, _CHUNK_SCORES // (model.n_items + 1)))
-    shown = np.minimum(histories.ends, model.max_length)
-    order = np.argsort(shown, kind="stable")  # histories of like length together: little padding
     ranks = np.empty(len(targets), dtype=np.int64)
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), chunk):
-            numbers = order[start : start + chunk]
-            items = histories.windows(numbers, max(1, int(shown[numbers].max())))
-            users = torch.from_numpy(histories.users[numbers].astype(np.int64)).to(device)
-            scores = model.scores(model(torch.from_numpy(items).to(device), users)[:, -1]).float()
-            ranks[numbers] = _ranks(scores, targets[numbers], seen, numbers)
-    model.train(was_training)
+    for numbers, states in states_of(model, histories, order_by=targets):
+        ranks[numbers] = _ranks_of(model, states, targets[numbers], seen, numbers, memory)
     return ranks
 
 
 def rank_scores(scores: npt.NDArray[np.float32], targets: Int32, seen: Histories) -> Int64:
-    """Rank of every target by scores that were made elsewhere, under the rules of `rank_targets`.
+    """Ranks from scores that another program computed, by the rules of `rank_targets`.
 
     Args:
-        scores: float32 [M, V + 1], may be memory-mapped; minus infinity for an item that its maker does not know, which
-            makes such a target the last of the catalogue. Column 0 is ignored.
+        scores: float32 [M, V + 1], may be mapped from a file; column 0 is not read.
         targets: int32 [M], item numbers 1..V.
         seen: Whose items are left out, in the order of the scores.
-
-    Returns:
-        int64 [M], 1 = best.
-
-    Raises:
-        SeqMendError: A score is not a number.
     """
-    if not len(scores) == len(targets) == len(seen):
-        raise ValueError("scores, targets and seen must be of one length")
-    chunk = min(_CHUNK_HISTORIES, max(1, _CHUNK_SCORES // scores.shape[1]))
+    chunk = max(1, MEMORY // (_BYTES_PER_SCORE * scores.shape[1]))
     ranks = np.empty(len(targets), dtype=np.int64)
     for start in range(0, len(targets), chunk):
         numbers = np.arange(start, min(start + chunk, len(targets)))
-        copied = torch.from_numpy(np.array(scores[start : start + chunk]))
-        ranks[numbers] = _ranks(copied, targets[numbers], seen, numbers)
+        part = torch.from_numpy(np.array(scores[numbers], dtype=np.float32))
+        target = torch.from_numpy(targets[numbers].astype(np.int64))[:, None]
+        ranks[numbers] = 1 + _count_better(part, part.gather(1, target), target, *seen.cells(numbers), 0).numpy()
     return ranks
 
 
-def _ranks(scores: Tensor, targets: Int32, seen: Histories, numbers: Int64) -> Int64:
-    """Ranks of the targets of the given histories.
+def states_of(model: Backbone, histories: Histories, order_by: Int32) -> Generator[tuple[Int64, torch.Tensor]]:
+    """Numbers of some targets and their states, float [m, d]; neighbours by `order_by` come together."""
+    device = next(model.parameters()).device
+    shown = np.minimum(histories.ends, model.max_length)
+    in_order = np.argsort(order_by, kind="stable")
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for shard in range(0, len(in_order), _SHARD):
+            numbers = in_order[shard : shard + _SHARD]
+            by_length = np.argsort(shown[numbers], kind="stable")  # histories of like length together: little padding
+            parts: list[torch.Tensor] = []
+            for start in range(0, len(numbers), _CHUNK_HISTORIES):
+                some = numbers[by_length[start : start + _CHUNK_HISTORIES]]
+                items = torch.from_numpy(histories.windows(some, max(1, int(shown[some].max()))))
+                users = torch.from_numpy(histories.users[some].astype(np.int64))
+                parts.append(model(items.to(device), users.to(device))[:, -1])
+            back = torch.from_numpy(np.argsort(by_length, kind="stable")).to(device)
+            yield numbers, torch.cat(parts)[back]
+    model.train(was_training)
+
+
+def _ranks_of(
+    model: Backbone, states: torch.Tensor, targets: Int32, seen: Histories, numbers: Int64, memory: int
+) -> Int64:
+    """Ranks of the targets that the states predict; `numbers` are their places in `seen`."""
+    n_columns, device = model.n_items + 1, states.device
+    block = min(n_columns, max(_LEAST_BLOCK, memory // (_BYTES_PER_SCORE * _CHUNK_RANKED)))
+    chunk = min(_CHUNK_RANKED, max(1, memory // (_BYTES_PER_SCORE * block)))
+    is_whole = block == n_columns
+    table = None if is_whole else model.output_table().float()
+
+    def scores_from(first: int, rows: torch.Tensor) -> torch.Tensor:
+        scores = model.scores(rows).float() if table is None else rows.float() @ table[first : first + block].T
+        if scores[:, first == 0 :].isnan().any():
+            raise SeqMendError(
+                "the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate"
+            )
+        return scores
+
+    ranks = np.empty(len(targets), dtype=np.int64)
+    for start in range(0, len(targets), chunk):
+        part = slice(start, start + chunk)
+        rows = states[part]
+        target = torch.from_numpy(targets[part].astype(np.int64)).to(device)[:, None]
+        places, met = seen.cells(numbers[part])
+        firsts = range(0, n_columns, block)
+        whole = scores_from(0, rows) if is_whole else None
+        if whole is not None:
+            target_scores = whole.gather(1, target)
+        else:  # targets are in the order of items, so few parts of the catalogue hold those of one chunk
+            target_scores = torch.empty(len(rows), 1, device=device)
+            for first in np.unique(targets[part] // block * block).tolist():
+                inside = (target >= first) & (target < first + block)
+                found = scores_from(first, rows).gather(1, (target - first).clamp(0, min(block, n_columns - first) - 1))
+                target_scores = torch.where(inside, found, target_scores)
+        better = torch.zeros(len(rows), dtype=torch.int64, device=device)
+        for first in firsts:
+            scores = whole if whole is not None else scores_from(first, rows)
+            is_here = (met >= first) & (met < first + block)
+            better += _count_better(scores, target_scores, target, places[is_here], met[is_here], first)
+        ranks[part] = 1 + better.cpu().numpy()
+    return ranks
+
+
+def _count_better(
+    scores: torch.Tensor, target_scores: torch.Tensor, target: torch.Tensor, places: Int64, met: Int32, first: int
+) -> torch.Tensor:
+    """How many items of a part of the catalogue, from item number `first` on, are not below each target; int64 [m].
 
     Args:
-        scores: float32 [m, V + 1]; overwritten.
-        targets: int32 [m].
-        seen: All histories whose items are left out.
-        numbers: int64 [m], which of them belong to the scores.
+        scores: float [m, block]; overwritten.
+        target_scores: float [m, 1].
+        target: int64 [m, 1].
+        places: int64 [s], rows of the seen items of this part.
+        met: int32 [s], their item numbers.
+        first: See above.
     """
-    if scores[:, 1:].isnan().any():
-        raise SeqMendError("the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate")
-    target = torch.from_numpy(targets.astype(np.int64)).to(scores.device)[:, None]
-    target_scores = scores.gather(1, target)
-    places, met = (torch.from_numpy(cell.astype(np.int64)).to(scores.device) for cell in seen.cells(numbers))
-    scores[:, PADDING] = float("nan")  # not a number is neither above nor equal to any score
-    scores[places, met] = float("nan")
-    scores.scatter_(1, target, target_scores)
-    return (scores >= target_scores).sum(1).cpu().numpy()
+    device = scores.device
+    nothing = float("nan")  # not a number is neither above nor equal to any score
+    if first == 0:
+        scores[:, PADDING] = nothing
+    scores[torch.from_numpy(places).to(device), torch.from_numpy(met.astype(np.int64) - first).to(device)] = nothing
+    here = ((target >= first) & (target < first + scores.shape[1])).nonzero()[:, 0]
+    scores[here, target[here, 0] - first] = nothing
+    return (scores >= target_scores).sum(1)
 
 
 def metric_values(ranks: Int64, metric: str) -> Float64:

@@ -1,7 +1,6 @@
 """Language models and sentence encoders: what they may be asked, who answers, and the journal of the answers."""
 
 from seqmend.llm.adapt import Adaptation, LoRAConfig, adapt
-from seqmend.llm.allocator import arrange_allocator
 from seqmend.llm.encoder import SentenceEncoder
 from seqmend.llm.journal import Budget, Journal, JournaledModel
 from seqmend.llm.local import LocalModel
@@ -33,5 +32,4 @@ __all__ = [
     "SentenceEncoder",
     "Usage",
     "adapt",
-    "arrange_allocator",
 ]

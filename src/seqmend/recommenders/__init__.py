@@ -6,20 +6,21 @@ from seqmend.recommenders.caser import CaserConfig
 from seqmend.recommenders.fmlprec import FMLPRecConfig
 from seqmend.recommenders.gru4rec import GRU4RecConfig
 from seqmend.recommenders.lrurec import LRURecConfig
-from seqmend.recommenders.plain import PlainConfig, make_plain
+from seqmend.recommenders.registry import BackboneConfig, make_backbone
 from seqmend.recommenders.rows import Form, Rows, left_padded, rows_from_sequences
 from seqmend.recommenders.sasrec import SASRec, SASRecConfig
+from seqmend.recommenders.saving import load_backbone, save_backbone
 from seqmend.recommenders.training import (
     TrainingConfig,
     TrainingDivergedError,
     TrainingResult,
-    choose_device,
     train,
 )
 
 __all__ = [
     "BERT4RecConfig",
     "Backbone",
+    "BackboneConfig",
     "Batch",
     "CaserConfig",
     "FMLPRecConfig",
@@ -27,16 +28,16 @@ __all__ = [
     "GRU4RecConfig",
     "LRURecConfig",
     "Objective",
-    "PlainConfig",
     "Rows",
     "SASRec",
     "SASRecConfig",
     "TrainingConfig",
     "TrainingDivergedError",
     "TrainingResult",
-    "choose_device",
     "left_padded",
-    "make_plain",
+    "load_backbone",
+    "make_backbone",
     "rows_from_sequences",
+    "save_backbone",
     "train",
 ]

@@ -13,7 +13,9 @@ _CHUNK_SCORES_GPU = 1 << 26
 _LEAST_CHUNK = 16  # targets: fewer make matrix products slow, however large the catalogue
 
 
-def cross_entropy(states: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def cross_entropy(
+    states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, number: torch.dtype | None = None
+) -> Tensor:
     """Cross entropy of the softmax over the whole catalogue.
 
     Args:
@@ -21,11 +23,12 @@ def cross_entropy(states: Tensor, table: Tensor, targets: Tensor, weights: Tenso
         table: float [V + 1, d], item vectors; row 0 is left out.
         targets: int64 [T], 1..V.
         weights: float [T].
+        number: Format of the matrix products; everything else is in that of the states.
 
     Returns:
         The weighted sum, a scalar.
     """
-    return _CrossEntropy.apply(states, table, targets, weights)  # pyright: ignore[reportReturnType]
+    return _CrossEntropy.apply(states, table, targets, weights, number)  # pyright: ignore[reportReturnType]
 
 
 def sampled_softmax(
@@ -125,15 +128,29 @@ class _CrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, number: torch.dtype | None
+    ) -> Tensor:
+        number = number or states.dtype
+        with torch.autocast(states.device.type, enabled=False):
+            loss, gradients = _CrossEntropy.sweep(states.to(number), table.to(number), targets, weights, states.dtype)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def sweep(
+        states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, sums: torch.dtype
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Loss, and its gradients by states and table; everything but the products in the format of the sums."""
         chunk_scores = _CHUNK_SCORES_CPU if states.device.type == "cpu" else _CHUNK_SCORES_GPU
         chunk = max(_LEAST_CHUNK, chunk_scores // len(table))
-        states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
-        loss = states.new_zeros(())
+        states_gradient = torch.empty_like(states, dtype=sums)
+        table_gradient = torch.zeros_like(table, dtype=sums)
+        loss = table_gradient.new_zeros(())
         for start in range(0, len(states), chunk):
             part = slice(start, start + chunk)
             target, weight = targets[part, None], weights[part, None]
-            scores = states[part] @ table.T
+            scores = (states[part] @ table.T).to(sums)
             scores[:, 0] = float("-inf")
             scores -= scores.amax(-1, keepdim=True)
             target_scores = scores.gather(1, target)
@@ -142,12 +159,16 @@ class _CrossEntropy(torch.autograd.Function):
             # The gradient of a score is weight x (its probability - 1 at the target).
             scores *= weight / total
             scores.scatter_add_(1, target, -weight)
-            torch.mm(scores, table, out=states_gradient[part])
-            table_gradient.addmm_(scores.T, states[part])
-        ctx.save_for_backward(states_gradient, table_gradient)
-        return loss
+            slopes = scores.to(states.dtype)
+            if slopes.dtype == sums:
+                torch.mm(slopes, table, out=states_gradient[part])
+                table_gradient.addmm_(slopes.T, states[part])
+            else:
+                states_gradient[part] = slopes @ table
+                table_gradient += slopes.T @ states[part]
+        return loss, (states_gradient, table_gradient)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         states_gradient, table_gradient = ctx.saved_tensors
-        return gradients[0] * states_gradient, gradients[0] * table_gradient, None, None
+        return gradients[0] * states_gradient, gradients[0] * table_gradient, None, None, None

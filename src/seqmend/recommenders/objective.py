@@ -25,12 +25,21 @@ class NextItemObjective:
         rows: What users have met, for losses whose negatives are new to the user.
         n_items: V.
         device: Where the states are.
+        number: Format of the matrix products over the whole catalogue.
 
     Raises:
         InputError: More negatives than there are other items.
     """
 
-    def __init__(self, loss: LossName, n_negatives: int, rows: Rows, n_items: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        loss: LossName,
+        n_negatives: int,
+        rows: Rows,
+        n_items: int,
+        device: torch.device,
+        number: torch.dtype = torch.float32,
+    ) -> None:
         if loss != "cross_entropy" and n_negatives > max(n_items - 1, 1):
             raise InputError(
                 f"{n_negatives} negatives cannot be drawn from a catalogue of {n_items} items",
@@ -39,6 +48,7 @@ class NextItemObjective:
                 fix='lower n_negatives, or take loss = "cross_entropy", which uses the whole catalogue',
             )
         self.loss, self.n_negatives, self.n_items, self.device = loss, n_negatives, n_items, device
+        self.number = number
         self.generator = torch.Generator(device)
         needs_new = loss in ("binary_cross_entropy", "bpr")
         self.sampler = NegativeSampler(rows, n_items, device) if needs_new else None
@@ -51,7 +61,7 @@ class NextItemObjective:
         """The weighted sum of the losses of T targets; see `Objective`."""
         states, table = states.float(), table.float()
         if self.loss == "cross_entropy":
-            return cross_entropy(states, table, targets, weights)
+            return cross_entropy(states, table, targets, weights, self.number)
         if self.loss == "sampled_softmax":
             return sampled_softmax(states, table, targets, weights, self.n_negatives, self.generator)
         if self.sampler is None:

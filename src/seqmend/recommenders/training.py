@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from seqmend.devices import bfloat16_pays, choose_device
 from seqmend.errors import InputError, SeqMendError
 from seqmend.progress import Progress, silent
 from seqmend.recommenders.averaging import WeightAverage
@@ -36,10 +37,11 @@ class TrainingConfig(BaseModel):
         weight_decay: Of AdamW, on matrices and not on biases and norms.
         loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce"
             or "bpr"; see `losses`.
-        n_negatives: Per target, or per batch for the sampled softmax.
-        ema_decay: Validate, keep and return an exponential moving average of the weights with this decay.
-        clip_norm: Largest norm of the gradient of a step; no limit if absent.
-        precision: Of the model's matrix products; losses are float32 in any case. "auto" takes bfloat16 on a GPU.
+        n_negatives: Per target, or per batch for the sampled softmax. ema_decay: Validate, keep and return an
+        exponential moving average of the weights with this decay. clip_norm: Largest norm of the gradient of a step; no
+        limit if absent. precision: Of matrix products; weights, softmax and sums are float32 in any case. "auto" takes
+        bfloat16 where this
+            device is faster with it: on a GPU throughout, on a CPU for the products with the whole catalogue alone.
         compile: Let `torch.compile` fuse the model; pays on a GPU, after a minute or so.
         seed: Of order, dropout and negatives; initial weights come with the model.
         device: "auto" takes a GPU where there is one.
@@ -90,13 +92,24 @@ class TrainingDivergedError(SeqMendError):
     """
 
     def __init__(self, epoch: int, loss: float, users: list[int], checkpoint: Path | None) -> None:
+        self._told = epoch, loss, users, checkpoint
         self.users = users
-        shown = ", ".join(str(user) for user in users[:10]) + (", ..." if len(users) > 10 else "")
+        self._say(list(map(str, users)))
+
+    def naming(self, ids: list[str]) -> "TrainingDivergedError":
+        """The same with the users' ids in its message instead of their numbers."""
+        error = TrainingDivergedError(*self._told)
+        error._say(ids)
+        return error
+
+    def _say(self, names: list[str]) -> None:
+        epoch, loss, _, checkpoint = self._told
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} others" if len(names) > 10 else "")
+        kept = f"; the last good state is kept in {checkpoint}" if checkpoint and checkpoint.exists() else ""
         super().__init__(
             f"the training loss of epoch {epoch} is {loss}, not a number",
-            where=f"the batch of users number {shown}",
-            fix="lower learning_rate, or set clip_norm"
-            + (f"; the last good state is kept in {checkpoint}" if checkpoint and checkpoint.exists() else ""),
+            where=f"the batch of users {shown}",
+            fix=f"lower learning_rate, or set clip_norm{kept}",
         )
 
 
@@ -135,10 +148,11 @@ def train(
     rows = rows if rows.has_loss.all() else rows.select(rows.has_loss)
     _refuse_what_cannot_train(model, rows)
     device = choose_device(config.device)
-    fingerprint = _fingerprint(model, rows, config) if checkpoint else ""
+    is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_pays(device))
+    fingerprint = _fingerprint(model, rows, config, is_bfloat16) if checkpoint else ""
     model.to(device)
     model.prepare(rows)
-    passes = _Passes(model, rows, config, device)
+    passes = _Passes(model, rows, config, device, is_bfloat16)
     optimizer, state, best = _optimizer(model, config), TrainingState(), _copy(model)
     if checkpoint and checkpoint.exists():
         state, weights = load_checkpoint(checkpoint, fingerprint, optimizer, device)
@@ -198,32 +212,23 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def choose_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device that a setting means here.
-
-    Raises:
-        InputError: A GPU is asked for and there is none.
-    """
-    has_gpu = torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise InputError("no GPU that this PyTorch can use", where='device = "cuda"', fix='set device = "auto"')
-    return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
-
-
 class _Passes:
     """One pass after another over rows that stay on the device."""
 
-    def __init__(self, model: Backbone, rows: Rows, config: TrainingConfig, device: torch.device) -> None:
+    def __init__(
+        self, model: Backbone, rows: Rows, config: TrainingConfig, device: torch.device, is_bfloat16: bool
+    ) -> None:
         self.model, self.rows, self.config, self.device = model, rows, config, device
         self.items, self.targets, self.weights = (
             torch.from_numpy(array).to(device) for array in (rows.items, rows.targets, rows.weights)
         )
         self.users = torch.from_numpy(rows.user).to(device).long()
         self.targets_per_batch = int((rows.targets != 0).sum()) / math.ceil(len(rows) / config.batch_size)
-        self.objective = NextItemObjective(config.loss, config.n_negatives, rows, model.n_items, device)
+        number = torch.bfloat16 if is_bfloat16 else torch.float32
+        self.objective = NextItemObjective(config.loss, config.n_negatives, rows, model.n_items, device, number)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
-        is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
-        self.precision = torch.autocast(device.type, torch.bfloat16, enabled=is_bfloat16)
+        everywhere = is_bfloat16 and (config.precision == "bfloat16" or device.type == "cuda")
+        self.precision = torch.autocast(device.type, torch.bfloat16, enabled=everywhere)
         if config.compile:
             model.compile(dynamic=True)
 
@@ -286,10 +291,12 @@ def _optimizer(model: Backbone, config: TrainingConfig) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _fingerprint(model: Backbone, rows: Rows, config: TrainingConfig) -> str:
+def _fingerprint(model: Backbone, rows: Rows, config: TrainingConfig, is_bfloat16: bool) -> str:
     """Digest of all that determines the result; `epochs` and `patience` may grow between runs."""
-    settings = config.model_dump_json(exclude={"epochs", "patience", "checkpoint_every", "device", "compile"})
-    digest = hashlib.sha256(f"{type(model).__name__} {settings}".encode())
+    settings = config.model_dump_json(
+        exclude={"epochs", "patience", "checkpoint_every", "device", "compile", "precision"}
+    )
+    digest = hashlib.sha256(f"{type(model).__name__} {is_bfloat16} {settings}".encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)

@@ -1,5 +1,6 @@
 """Studies: from a configuration through cached stages to a run directory, and the benchmarks behind every claim."""
 
+from seqmend.study.backbones import BackbonesConfig, bench_backbones, bench_scaling
 from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
 from seqmend.study.data import read_data
 from seqmend.study.demo import demo_config
@@ -9,13 +10,16 @@ from seqmend.study.run import run
 
 __all__ = [
     "ARMS",
+    "BackbonesConfig",
     "DataConfig",
     "LanguageConfig",
     "NoiseConfig",
     "RunConfig",
+    "bench_backbones",
     "bench_detect",
     "bench_detect_by_name",
     "bench_ingest",
+    "bench_scaling",
     "demo_config",
     "read_data",
     "run",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,16 @@ from seqmend.evaluation import Histories, metric_values, rank_targets
 from seqmend.files import write_atomic
 from seqmend.interactions import Sequences, Split, Targets
 from seqmend.progress import Progress
-from seqmend.recommenders import Backbone, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
+from seqmend.recommenders import (
+    Backbone,
+    BackboneConfig,
+    TrainingConfig,
+    TrainingDivergedError,
+    make_backbone,
+    rows_from_sequences,
+    save_backbone,
+    train,
+)
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -94,30 +104,58 @@ def _met(one: Histories, other: Histories) -> Histories:
     return Histories.whole(sequences, everything.astype(np.int32))
 
 
-def train_arm(
-    data: ArmData,
-    held_out: HeldOut,
-    backbone: SASRecConfig,
-    training: TrainingConfig,
-    ranks_path: Path,
-    checkpoint: Path,
-    progress: Progress,
-) -> None:
-    """Train one backbone, rank the test targets, and write one row per target: `user, <history name>...`.
+@dataclass(frozen=True, eq=False)
+class ArmTraining:
+    """All that one training of one arm needs, so that it can happen in another process.
 
-    The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike.
+    Attributes:
+        name: For the progress.
+        data: What to learn from, and what is shown at test time.
+        held_out: What is measured.
+        backbone: Which recommender.
+        form: Of the rows.
+        training: How.
+        ranks: File to write, one row per test target: `user, <history name>...`.
+        checkpoint: File that the training's state is kept in.
+        model: Folder to keep the trained backbone in, if it is to be kept.
     """
-    model = SASRec(len(data.train.catalogue), backbone, training.seed)
-    rows = rows_from_sequences(data.train, backbone.max_length, weights=data.weights)
 
-    def validate(model: Backbone) -> float:
-        ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
-        return float(metric_values(ranks, "ndcg@10").mean())
+    name: str
+    data: ArmData
+    held_out: HeldOut
+    backbone: BackboneConfig
+    form: Literal["auto", "sequence", "instance"]
+    training: TrainingConfig
+    ranks: Path
+    checkpoint: Path
+    model: Path | None = None
 
-    train(model, rows, training, validate, checkpoint=checkpoint, progress=progress)
-    columns = {
-        name: rank_targets(model, histories, held_out.test_targets, held_out.test_seen)
-        for name, histories in data.test_histories.items()
-    }
-    with write_atomic(ranks_path) as temporary:
-        pl.DataFrame({"user": held_out.test_users, **columns}).write_parquet(temporary)
+    def run(self, progress: Progress) -> None:
+        """Train, rank the test targets, write.
+
+        The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike.
+        """
+        train_on, held_out = self.data.train, self.held_out
+        model = make_backbone(self.backbone, len(train_on.catalogue), len(train_on), self.training.seed)
+        form = model.forms[0] if self.form == "auto" else self.form
+        rows = rows_from_sequences(train_on, model.max_length, form, self.data.weights)
+
+        def validate(model: Backbone) -> float:
+            ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
+            return float(metric_values(ranks, "ndcg@10").mean())
+
+        def told(what: str, done: int, total: int) -> None:
+            progress(f"{self.name}: {what}", done, total)
+
+        try:
+            train(model, rows, self.training, validate, checkpoint=self.checkpoint, progress=told)
+        except TrainingDivergedError as error:
+            raise error.naming(train_on.user_ids[error.users].to_list()) from None
+        if self.model:
+            save_backbone(self.model, model, self.backbone, train_on)
+        columns = {
+            name: rank_targets(model, histories, held_out.test_targets, held_out.test_seen)
+            for name, histories in self.data.test_histories.items()
+        }
+        with write_atomic(self.ranks) as temporary:
+            pl.DataFrame({"user": held_out.test_users, **columns}).write_parquet(temporary)

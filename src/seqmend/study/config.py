@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions import ColumnNames, NoiseKind
 from seqmend.menders.denoise import DenoiseConfig
-from seqmend.recommenders import SASRecConfig, TrainingConfig
+from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
 Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -99,14 +100,19 @@ class LanguageConfig(_Section):
 
 
 class RunConfig(_Section):
-    """Everything that decides a run's result."""
+    """Everything that decides a run's result.
+
+    Attributes:
+        form: Of the training rows; "auto" is the first that the backbone can learn from.
+    """
 
     data: DataConfig
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     noise: NoiseConfig | None = None
     language: LanguageConfig = LanguageConfig()
     denoise: DenoiseConfig = DenoiseConfig()
-    backbone: SASRecConfig = SASRecConfig()
+    backbone: BackboneConfig = SASRecConfig()
+    form: Literal["auto", "sequence", "instance"] = "auto"
     training: TrainingConfig = TrainingConfig()
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     arms: tuple[Arm, ...] = ARMS
@@ -157,16 +163,26 @@ def _explained(error: ValidationError, where: str) -> InputError:
             fix="see docs/configuration.md for the settings and their ranges",
         )
     model: type[BaseModel] = RunConfig
-    for part in first["loc"][:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        model = next(
-            kind
-            for kind in (annotation, *get_args(annotation))
-            if isinstance(kind, type) and issubclass(kind, BaseModel)
-        )
+    kinds: list[type[BaseModel]] = []
+    for part in map(str, first["loc"][:-1]):
+        if part in model.model_fields:
+            kinds = list(_models_in(model.model_fields[part].annotation))
+            model = kinds[0]
+        else:  # the name that tells one kind of section from another
+            model = next(kind for kind in kinds if kind.model_fields["name"].default == part)
     near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=3)
     return InputError(
         f"unknown setting {key!r}",
         where=where,
         expected=f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(model.model_fields)}",
     )
+
+
+def _models_in(annotation: Any) -> Generator[type[BaseModel]]:
+    """The sections that an annotation (a class, a union, an annotated one) allows."""
+    if isinstance(annotation, type):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -2,8 +2,6 @@
 
 import importlib.util
 import multiprocessing
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -18,6 +16,7 @@ import polars as pl
 
 from seqmend.interactions import read_log
 from seqmend.progress import Progress, silent
+from seqmend.study.machine import describe_machine
 
 _FORMATS = ("parquet", "csv")
 
@@ -36,7 +35,11 @@ def bench_ingest(rows: int, repeats: int = 3, progress: Progress = silent) -> di
     """
     readers = ["seqmend", *(["pandas"] if importlib.util.find_spec("pandas") else [])]
     jobs = [(format_, reader) for format_ in _FORMATS for reader in readers]
-    results: dict[str, Any] = {"rows": rows, "machine": _machine(), **{format_: {} for format_ in _FORMATS}}
+    results: dict[str, Any] = {
+        "rows": rows,
+        "machine": {**describe_machine(), "polars": pl.__version__},
+        **{format_: {} for format_ in _FORMATS},
+    }
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         progress("generating a log", 0, 0)
@@ -102,13 +105,3 @@ def _read_with_pandas(path: Path) -> dict[str, int]:
     frame["item_id"] = pandas.factorize(frame["item_id"])[0] + 1
     sequences = frame.sort_values(["user_id", "timestamp"], kind="stable").groupby("user_id")["item_id"].agg(list)
     return {"users": len(sequences), "interactions": len(frame)}
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "polars": pl.__version__,
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
-    }

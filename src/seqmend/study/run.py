@@ -28,23 +28,25 @@ from seqmend.ledger import Ledger
 from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
-from seqmend.study.arms import ArmData, HeldOut, train_arm
+from seqmend.study.arms import ArmData, ArmTraining, HeldOut
 from seqmend.study.config import Arm, RunConfig
 from seqmend.study.data import read_data
 from seqmend.study.detection import measure_detection
+from seqmend.study.parallel import Pending, Pool, default_jobs, pool
 from seqmend.study.stages import RunDirectory, fingerprint
 
 _HEADLINE = ("ndcg@10", "hr@10")
 _CONTROLS: dict[Arm, str] = {"llm_free": "controls/llm_free.parquet", "random": "controls/random.parquet"}
 
 
-def run(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, Any]:
+def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | None = None) -> dict[str, Any]:
     """Do the whole job; a second run redoes only what changed, and a killed one resumes.
 
     Args:
         config: Everything that decides the result.
         out: The run directory.
         progress: Told what is being done.
+        jobs: Trainings at once; by default as many as are fastest here.
 
     Returns:
         What stands in `metrics.json`.
@@ -68,7 +70,7 @@ def run(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, 
     study = _Study(config, directory, log, split, progress)
     study.denoise()
     study.write_mended_log()
-    metrics = study.measure()
+    metrics = study.measure(jobs)
     write_json(out / "metrics.json", metrics)
     directory.finish({"llm": metrics["llm"]})
     return metrics
@@ -78,6 +80,16 @@ def run(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, 
 class _Models:
     encoder: Encoder | None
     model: JournaledModel | None
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A stage of the run: one arm under one seed. Nothing is pending where its ranks are kept from an earlier run."""
+
+    name: str
+    key: str
+    file: str
+    pending: Pending | None
 
 
 class _Study:
@@ -190,15 +202,14 @@ class _Study:
         with write_atomic(self.directory.path / "mended" / "interactions.parquet") as temporary:
             mended.to_frame().write_parquet(temporary)
 
-    def measure(self) -> dict[str, Any]:
-        """Train every arm under every seed, and compare."""
+    def measure(self, jobs: int | None) -> dict[str, Any]:
+        """Train every arm under every seed, so many at once, and compare."""
         held_out = HeldOut.of(self.split, self.clean)
-        ranks: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
-        for arm in self.config.arms:
-            if arm == "oracle" and self.noisy is None:
-                continue
-            for name, by_seed in self._ranks(arm, held_out).items():
-                ranks[arm, name] = by_seed
+        arms: list[Arm] = [arm for arm in self.config.arms if arm != "oracle" or self.noisy is not None]
+        most = self.config.training.epochs * self.train.n_interactions * len(arms) * len(self.config.seeds)
+        with pool(jobs or default_jobs(most), self.progress) as workers:
+            waiting = {arm: self._trainings(arm, held_out, workers) for arm in arms}
+            ranks = {(arm, name): by_seed for arm in arms for name, by_seed in self._ranks(waiting[arm]).items()}
         return {"schema": 1, "dataset": self._dataset(), **self._compare(ranks), **self._mending(), "llm": self.llm}
 
     def _arm_data(self, arm: Arm) -> ArmData:
@@ -218,41 +229,45 @@ class _Study:
         mended = Histories(test.sequences, self.split.test.users, test.lengths_before(self.split.test))
         return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended})
 
-    def _ranks(self, arm: Arm, held_out: HeldOut) -> dict[str, npt.NDArray[np.int64]]:
-        config, path = self.config, self.directory.path
-        data = self._arm_data(arm)
-        by_seed: list[pl.DataFrame] = []
+    def _trainings(self, arm: Arm, held_out: HeldOut, workers: Pool) -> list[_Training]:
+        """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
+        config, path, data = self.config, self.directory.path, self._arm_data(arm)
+        about_data = [
+            data.train.fingerprint,
+            fingerprint(data.weights.tolist()),
+            [history.sequences.fingerprint for history in data.test_histories.values()],
+        ]
+        trainings: list[_Training] = []
         for seed in config.seeds:
             training = config.training.model_copy(update={"seed": seed})
-            file = f"stages/ranks-{arm}-{seed}.parquet"
-            key = fingerprint(
-                data.train.fingerprint,
-                fingerprint(data.weights.tolist()),
-                [history.sequences.fingerprint for history in data.test_histories.values()],
-                config.backbone.model_dump(),
-                training.model_dump(),
-            )
-            checkpoint = path / "checkpoints" / f"sasrec-{arm}-{seed}.safetensors"
+            name, file = f"train {arm} {seed}", f"stages/ranks-{arm}-{seed}.parquet"
+            key = fingerprint(*about_data, config.backbone.model_dump(), config.form, training.model_dump())
+            checkpoint = path / "checkpoints" / f"{config.backbone.name}-{arm}-{seed}.safetensors"
             known = checkpoint.with_suffix(".key")
             if not known.exists() or known.read_text() != key:
                 checkpoint.unlink(missing_ok=True)  # of another configuration
                 with write_atomic(known) as temporary:
                     temporary.write_text(key)
-            by_seed.append(
-                self.directory.stage(
-                    f"train {arm} {seed}",
-                    key,
-                    [file],
-                    lambda training=training, file=file, checkpoint=checkpoint, seed=seed: train_arm(
-                        data, held_out, config.backbone, training, path / file, checkpoint, self._of(arm, seed)
-                    ),
-                    lambda file=file: pl.read_parquet(path / file),
-                )
-            )
-        return {name: np.stack([ranks[name].to_numpy() for ranks in by_seed]) for name in data.test_histories}
+            told = f"{arm}, seed {seed}"
+            job = ArmTraining(told, data, held_out, config.backbone, config.form, training, path / file, checkpoint)
+            pending = None if self.directory.has(name, key, [file]) else workers.submit(job)
+            trainings.append(_Training(name, key, file, pending))
+        return trainings
 
-    def _of(self, arm: Arm, seed: int) -> Progress:
-        return lambda what, done, total: self.progress(f"{arm}, seed {seed}: {what}", done, total)
+    def _ranks(self, trainings: list[_Training]) -> dict[str, npt.NDArray[np.int64]]:
+        """Ranks of the test targets, int64 [S, M] by name of the test histories, when all trainings have ended."""
+        by_seed = [
+            self.directory.stage(
+                training.name,
+                training.key,
+                [training.file],
+                lambda pending=training.pending: pending.seconds() if pending else None,
+                lambda file=training.file: pl.read_parquet(self.directory.path / file),
+            )
+            for training in trainings
+        ]
+        histories = [name for name in by_seed[0].columns if name != "user"]
+        return {name: np.stack([ranks[name].to_numpy() for ranks in by_seed]) for name in histories}
 
     # ------------------------------------------------------------------------------------------------------- metrics
 
@@ -261,7 +276,7 @@ class _Study:
         arms = [
             {
                 "arm": arm,
-                "backbone": "sasrec",
+                "backbone": self.config.backbone.name,
                 "seed": seed,
                 "split": self.config.split,
                 "test_history": history,
@@ -279,7 +294,7 @@ class _Study:
         intervals = [
             {
                 "arm": arm,
-                "backbone": "sasrec",
+                "backbone": self.config.backbone.name,
                 "test_history": history,
                 "metric": metric,
                 "mean": float(values[metric, arm, history].mean()),
@@ -289,6 +304,7 @@ class _Study:
             for metric in _HEADLINE
         ]
         comparisons: list[dict[str, Any]] = []
+        backbone = self.config.backbone.name
         shares: list[dict[str, Any]] = []
         for metric in _HEADLINE:
             raw = values.get((metric, "raw", "as_is"))
@@ -297,15 +313,15 @@ class _Study:
                 for other in ("raw", "random", "llm_free", "oracle"):
                     theirs = raw if other == "raw" else values.get((metric, other, history))
                     if mended is not None and theirs is not None:
-                        comparisons.append(_comparison(metric, history, "mended", other, mended, theirs))
+                        comparisons.append(_comparison(backbone, metric, history, "mended", other, mended, theirs))
                 oracle = values.get((metric, "oracle", history))
                 if raw is None or oracle is None or mended is None:
                     continue
-                comparisons.append(_comparison(metric, history, "oracle", "raw", oracle, raw))
+                comparisons.append(_comparison(backbone, metric, history, "oracle", "raw", oracle, raw))
                 share = recovered_share(raw, mended, oracle, np.random.default_rng(0))
                 shares.append(
                     {
-                        "backbone": "sasrec",
+                        "backbone": self.config.backbone.name,
                         "metric": metric,
                         "test_history": history,
                         "value": share.value,
@@ -359,11 +375,17 @@ class _Study:
 
 
 def _comparison(
-    metric: str, history: str, a: str, b: str, ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
+    backbone: str,
+    metric: str,
+    history: str,
+    a: str,
+    b: str,
+    ours: npt.NDArray[np.float64],
+    theirs: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
     difference = paired_bootstrap(ours, theirs, np.random.default_rng(0))
     return {
-        "backbone": "sasrec",
+        "backbone": backbone,
         "metric": metric,
         "test_history": history,
         "a": a,

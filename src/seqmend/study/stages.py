@@ -71,22 +71,28 @@ class RunDirectory:
         # A stage that is not reached again (the run is killed first) is still there for the next attempt.
         self._save({**self.manifest, "stages": list(self._earlier.values())})
 
-    def stage(self, name: str, key: str, files: list[str], make: Callable[[], None], load: Callable[[], T]) -> T:
+    def has(self, name: str, key: str, files: list[str]) -> bool:
+        """Whether the files of a stage are there under this key."""
+        earlier = self._earlier.get(name)
+        return earlier is not None and earlier["fingerprint"] == key and all((self.path / f).exists() for f in files)
+
+    def stage(
+        self, name: str, key: str, files: list[str], make: Callable[[], float | None], load: Callable[[], T]
+    ) -> T:
         """The result of a stage: made, unless its files are there under the same key.
 
         Args:
             name: Unique in the run.
             key: Fingerprint of everything that decides the result.
             files: What `make` writes, relative to the run directory.
-            make: Writes the files (atomically).
+            make: Writes the files (atomically); may return the seconds that it took, where that is not the time waited.
             load: Reads them.
         """
-        earlier = self._earlier.get(name)
-        reused = earlier is not None and earlier["fingerprint"] == key and all((self.path / f).exists() for f in files)
+        reused = self.has(name, key, files)
         begin = time.perf_counter()
-        if not reused:
-            make()
-        seconds = earlier["seconds"] if reused and earlier else round(time.perf_counter() - begin, 3)
+        took = None if reused else make()
+        waited = time.perf_counter() - begin
+        seconds = self._earlier[name]["seconds"] if reused else round(waited if took is None else took, 3)
         record = {"name": name, "fingerprint": key, "seconds": seconds, "reused": reused, "files": files}
         self.manifest["stages"].append(record)
         done = {stage["name"] for stage in self.manifest["stages"]}

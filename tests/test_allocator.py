@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from seqmend.llm import allocator
+from seqmend import allocator
 
 # Page faults of making and freeing 40 MB ten times, which glibc by itself maps anew each time.
 FAULTS = """
