@@ -34,8 +34,8 @@ format: setup
 
 bench: setup
 	$(BIN)/seqmend bench ingest
+	$(BIN)/seqmend bench backbones
 	$(BIN)/python benchmarks/language_model.py
-	$(BIN)/python benchmarks/training.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache

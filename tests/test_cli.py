@@ -58,6 +58,12 @@ def test_check_says_what_was_read_and_what_was_set_aside(seqmend, log_file):
         (["check"], "Missing argument"),
         (["models", "fetch", "smollm"], "smollm2-135m"),
         (["report", "."], "run"),
+        (["train", "--out", "out"], "no data"),
+        (["train", "--out", "out", "--corpus", "movielens-100k", "--backbone", "sasrek"], "sasrec"),
+        (["train", "--out", "out", "--corpus", "movielens-100k", "--set", "backbone.dropuot=0.1"], "dropout"),
+        (["train", "--out", "out", "--corpus", "movielens-100k", "--set", "backbone"], "KEY=VALUE"),
+        (["evaluate", "nowhere", "--corpus", "movielens-100k", "--part", "train"], "valid or test"),
+        (["evaluate", "nowhere"], "no data"),
     ],
 )
 def test_wrong_use_is_one_message_and_exit_code_2(seqmend, tmp_path, monkeypatch, arguments, message):
@@ -129,3 +135,21 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(log_files, tmp_path, make_co
     assert "the same command goes on" in err
     assert "Traceback" not in err
     assert not [f for f in (tmp_path / "run").rglob("*") if f.name.endswith(".tmp")]
+
+
+def test_a_backbone_is_trained_and_evaluated(seqmend, log_files, tmp_path):
+    interactions, items = log_files
+    out = tmp_path / "out"
+    sizes = ("--set", "backbone.embedding_size=8", "--set", "training.loss=gbce", "--set", "training.n_negatives=4")
+    trained = ("train", "--interactions", interactions, "--items", items, "--out", out, "--backbone", "gru4rec", *sizes)
+
+    code, printed, _ = seqmend(*trained, "--epochs", 1, "--seeds", 2, "--json", tmp_path / "train.json")
+    assert code == 0
+    assert "gru4rec" in printed
+    code, printed, _ = seqmend("evaluate", out, "--negatives", 5, "--memory", 1, "--json", tmp_path / "evaluate.json")
+    assert code == 0
+    assert "among 5 sampled" in printed
+
+    measured, again = (json.loads((tmp_path / name).read_text()) for name in ("train.json", "evaluate.json"))
+    assert [arm["metrics"] for arm in again["arms"]] == [arm["metrics"] for arm in measured["arms"]]
+    assert len(measured["arms"]) == 2

@@ -84,6 +84,9 @@ def test_scores_that_are_not_numbers_are_an_error():
     model = one_row_for_all([0.1, float("nan"), 0.2, 0.3, 0.4])
     with pytest.raises(SeqMendError, match="not numbers"):
         ranks_of(model, [2], [1])
+    seen = Histories.whole(SEQUENCES, np.array([2], dtype=np.int32))
+    with pytest.raises(SeqMendError, match="not numbers"):
+        rank_scores(np.array([[0, 1, np.nan, 2, 3, 4]], dtype=np.float32), np.array([1], dtype=np.int32), seen)
 
 
 def test_all_arms_leave_out_the_same_items():

@@ -12,13 +12,18 @@ from seqmend.evaluation import Histories, metric_values, rank_targets
 from seqmend.interactions import Sequences, Targets, leave_one_out
 from seqmend.recommenders import (
     Backbone,
+    BERDConfig,
     BERT4RecConfig,
+    BirDRecConfig,
     CaserConfig,
     FMLPRecConfig,
     Form,
     GRU4RecConfig,
+    HSDConfig,
     LRURecConfig,
     SASRecConfig,
+    SSDRecConfig,
+    STEAMConfig,
     TrainingConfig,
     make_backbone,
     rows_from_sequences,
@@ -45,6 +50,19 @@ def plain(kind: type[BaseModel], **sizes: float) -> Callable[[int, int, int], Ba
     return make
 
 
+def around(kind: type[BaseModel], **settings: float) -> Callable[[int, int, int], Backbone]:
+    """A robust backbone around SASRec."""
+
+    def make(n_items: int, max_length: int, seed: int) -> Backbone:
+        encoder = SASRecConfig(embedding_size=32, dropout=0.1, max_length=max_length)
+        return make_backbone(kind(encoder=encoder, **settings), n_items, seed=seed)
+
+    return make
+
+
+# The own ratios of BirDRec delete what the warm-up has not taught: random sequences could not be learned by heart.
+MILD = {"n_negatives": 60, "n_pool": 20, "input_ratio": 0.5, "replace_ratio": 1.0, "delete_ratio": 0.9}
+
 BACKBONES = [
     pytest.param(Case(plain(SASRecConfig)), id="sasrec"),
     pytest.param(
@@ -54,6 +72,17 @@ BACKBONES = [
     pytest.param(Case(plain(CaserConfig), form="instance", is_causal=False, padding_tolerance=1e-4), id="caser"),
     pytest.param(Case(plain(FMLPRecConfig), form="instance", is_causal=False), id="fmlprec"),
     pytest.param(Case(plain(LRURecConfig)), id="lrurec"),
+    pytest.param(
+        Case(around(BirDRecConfig, **MILD), form="instance", is_causal=False, learning_rate=0.003), id="birdrec"
+    ),
+    pytest.param(Case(around(BERDConfig), form="instance", is_causal=False, learning_rate=0.003), id="berd"),
+    pytest.param(
+        Case(plain(STEAMConfig, n_layers=1, n_heads=2), is_causal=False, learning_rate=0.003, epochs=300), id="steam"
+    ),
+    pytest.param(Case(plain(HSDConfig, n_layers=1), form="instance", is_causal=False, learning_rate=0.003), id="hsd"),
+    pytest.param(
+        Case(plain(SSDRecConfig, n_layers=1), form="instance", is_causal=False, learning_rate=0.003), id="ssdrec"
+    ),
 ]
 
 N_ITEMS, MAX_LENGTH = 20, 8

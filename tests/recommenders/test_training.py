@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from pydantic import ValidationError
@@ -268,7 +269,7 @@ def test_loss_that_is_no_number_names_the_users_and_keeps_the_last_good_state(
     assert 3 in caught.value.users
     assert len(caught.value.users) <= 2
     assert "the last good state is kept" in str(caught.value)
-    named = str(caught.value.naming([f"user-{number}" for number in caught.value.users]))
+    named = str(caught.value.naming(pl.Series([f"user-{number}" for number in range(20)])))
     assert "user-3" in named
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["state"])["epoch"] == 2

@@ -9,6 +9,7 @@ from seqmend.evaluation.detection import (
 )
 from seqmend.evaluation.ranking import (
     GROUP_CUTS,
+    MEMORY,
     METRICS,
     Histories,
     length_groups,
@@ -30,6 +31,7 @@ from seqmend.evaluation.significance import (
 
 __all__ = [
     "GROUP_CUTS",
+    "MEMORY",
     "METRICS",
     "Difference",
     "Histories",

@@ -122,12 +122,15 @@ def rank_scores(scores: npt.NDArray[np.float32], targets: Int32, seen: Histories
         scores: float32 [M, V + 1], may be mapped from a file; column 0 is not read.
         targets: int32 [M], item numbers 1..V.
         seen: Whose items are left out, in the order of the scores.
+
+    Raises:
+        SeqMendError: A score is not a number.
     """
     chunk = max(1, MEMORY // (_BYTES_PER_SCORE * scores.shape[1]))
     ranks = np.empty(len(targets), dtype=np.int64)
     for start in range(0, len(targets), chunk):
         numbers = np.arange(start, min(start + chunk, len(targets)))
-        part = torch.from_numpy(np.array(scores[numbers], dtype=np.float32))
+        part = _checked(torch.from_numpy(np.array(scores[numbers], dtype=np.float32)), 0)
         target = torch.from_numpy(targets[numbers].astype(np.int64))[:, None]
         ranks[numbers] = 1 + _count_better(part, part.gather(1, target), target, *seen.cells(numbers), 0).numpy()
     return ranks
@@ -167,11 +170,7 @@ def _ranks_of(
 
     def scores_from(first: int, rows: torch.Tensor) -> torch.Tensor:
         scores = model.scores(rows).float() if table is None else rows.float() @ table[first : first + block].T
-        if scores[:, first == 0 :].isnan().any():
-            raise SeqMendError(
-                "the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate"
-            )
-        return scores
+        return _checked(scores, first)
 
     ranks = np.empty(len(targets), dtype=np.int64)
     for start in range(0, len(targets), chunk):
@@ -196,6 +195,12 @@ def _ranks_of(
             better += _count_better(scores, target_scores, target, places[is_here], met[is_here], first)
         ranks[part] = 1 + better.cpu().numpy()
     return ranks
+
+
+def _checked(scores: torch.Tensor, first: int) -> torch.Tensor:
+    if scores[:, first == 0 :].isnan().any():  # what stands in the column of padding does not matter
+        raise SeqMendError("the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate")
+    return scores
 
 
 def _count_better(

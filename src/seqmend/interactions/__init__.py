@@ -1,6 +1,7 @@
 """Interactions, items and sequences: reading, checking, splitting, known noise, writing."""
 
 from seqmend.interactions.columns import ALIASES, ColumnNames
+from seqmend.interactions.exports import Export, ExportFormat, export_log
 from seqmend.interactions.items import ItemList, read_items
 from seqmend.interactions.log import Log, LogSummary
 from seqmend.interactions.noise import NoiseKind, Noisy, inject, nearest_items, undo
@@ -16,6 +17,8 @@ __all__ = [
     "UNTITLED",
     "Catalogue",
     "ColumnNames",
+    "Export",
+    "ExportFormat",
     "ItemList",
     "Log",
     "LogSummary",
@@ -26,6 +29,7 @@ __all__ = [
     "Targets",
     "View",
     "clean_title",
+    "export_log",
     "global_time",
     "inject",
     "leave_one_out",

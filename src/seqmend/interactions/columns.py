@@ -14,7 +14,7 @@ Role = Literal["user_id", "item_id", "timestamp", "rating", "title"]
 ALIASES: dict[Role, tuple[str, ...]] = {
     "user_id": (
         *("user", "uid", "user_name", "customer_id", "customer", "visitor_id", "reviewer_id", "member_id", "client_id"),
-        *("account_id", "buyer_id", "subscriber_id", "session_id", "session"),
+        *("account_id", "buyer_id", "subscriber_id", "session_id", "session", "query_id"),
     ),
     "item_id": (
         *("item", "iid", "product_id", "product", "sku", "asin", "parent_asin", "article_id", "movie_id", "movie"),

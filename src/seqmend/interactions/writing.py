@@ -10,7 +10,11 @@ from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions.sequences import Sequences
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
+_NO_RECBOLE_ID = (  # what pandas, with which RecBole reads, takes for a missing value
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
+    *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 _RECBOLE_TYPES = {
     "user_id": "token",
     "item_id": "token",
@@ -45,33 +49,40 @@ def write_interactions(
         frame = frame.drop("title")
     if weights is not None:
         frame = frame.with_columns(pl.Series("weight", weights, dtype=pl.Float32))
+    write_table(frame, path)
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table by the ending of the path, atomically: see `write_interactions`; `.item` is RecBole's, too."""
     if path.suffix not in (".parquet", *_SEPARATORS):
         raise InputError(
             f"interactions cannot be written as {path.suffix or 'a file without an ending'}",
             where=str(path),
             expected=".parquet, .csv, .tsv or .inter",
         )
-    if path.suffix == ".inter":
+    is_recbole = path.suffix in (".inter", ".item")
+    if is_recbole:
         frame = _recbole(frame, path)
     with write_atomic(path) as temporary:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
         else:
-            quotes = "never" if path.suffix == ".inter" else "necessary"
+            quotes = "never" if is_recbole else "necessary"
             frame.write_csv(temporary, separator=_SEPARATORS[path.suffix], quote_style=quotes)
 
 
 def _recbole(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """RecBole has no quoting: ids must not hold tabs or line ends, and titles lose theirs."""
-    for column in ("user_id", "item_id"):
-        bad = frame.filter(pl.col(column).str.contains(r"[\t\r\n]"))
+    """RecBole has no quoting: ids must fit between tabs as they are, and titles are made to."""
+    for column in {"user_id", "item_id"} & set(frame.columns):
+        bad = frame.filter(pl.col(column).str.contains(r"[\x00-\x1f\x7f]|^\"") | pl.col(column).is_in(_NO_RECBOLE_ID))
         if len(bad):
             raise InputError(
-                f"the {column} {bad[column][0]!r} holds a tab or a line end",
+                f"the {column} {bad[column][0]!r} holds a tab or a line end, starts with a quote, or reads as no value",
                 where=str(path),
                 expected="ids that fit into a tab-separated file without quotes",
                 fix="write .parquet or .csv",
             )
     if "title" in frame.columns:
-        frame = frame.with_columns(pl.col("title").str.replace_all(r"[\t\r\n]+", " "))
+        plain = pl.col("title").str.replace_all(r"[\x00-\x1f\x7f]+", " ")
+        frame = frame.with_columns(title=plain.str.replace(r"^\"", ' "'))  # a space keeps pandas from unquoting it
     return frame.rename({name: f"{name}:{_RECBOLE_TYPES[name]}" for name in frame.columns})

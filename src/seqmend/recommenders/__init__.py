@@ -7,6 +7,8 @@ from seqmend.recommenders.fmlprec import FMLPRecConfig
 from seqmend.recommenders.gru4rec import GRU4RecConfig
 from seqmend.recommenders.lrurec import LRURecConfig
 from seqmend.recommenders.registry import BackboneConfig, make_backbone
+from seqmend.recommenders.reliability import Reliability, TrainingDynamics
+from seqmend.recommenders.robust import BERDConfig, BirDRecConfig, HSDConfig, SSDRecConfig, STEAMConfig
 from seqmend.recommenders.rows import Form, Rows, left_padded, rows_from_sequences
 from seqmend.recommenders.sasrec import SASRec, SASRecConfig
 from seqmend.recommenders.saving import load_backbone, save_backbone
@@ -18,21 +20,28 @@ from seqmend.recommenders.training import (
 )
 
 __all__ = [
+    "BERDConfig",
     "BERT4RecConfig",
     "Backbone",
     "BackboneConfig",
     "Batch",
+    "BirDRecConfig",
     "CaserConfig",
     "FMLPRecConfig",
     "Form",
     "GRU4RecConfig",
+    "HSDConfig",
     "LRURecConfig",
     "Objective",
+    "Reliability",
     "Rows",
     "SASRec",
     "SASRecConfig",
+    "SSDRecConfig",
+    "STEAMConfig",
     "TrainingConfig",
     "TrainingDivergedError",
+    "TrainingDynamics",
     "TrainingResult",
     "left_padded",
     "load_backbone",

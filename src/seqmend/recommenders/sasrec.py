@@ -13,7 +13,11 @@ _INITIAL_STD = 0.02  # as BERT4Rec; with 1 / sqrt(d) the first epochs learn litt
 
 
 class SASRecConfig(BaseModel):
-    """Size of the model; names as in the project's glossary."""
+    """Size of the model; names as in the project's glossary.
+
+    Attributes:
+        inner_size: Of the pointwise feed-forward layers; by default the embedding's, as in the official code.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,6 +25,7 @@ class SASRecConfig(BaseModel):
     embedding_size: int = Field(default=64, ge=1)
     n_layers: int = Field(default=2, ge=1)
     n_heads: int = Field(default=2, ge=1)
+    inner_size: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_length: int = Field(default=50, ge=1)
 
@@ -91,8 +96,8 @@ class _Block(nn.Module):
         self.key_value = nn.Linear(size, 2 * size)
         self.join = nn.Linear(size, size)
         self.feed_norm = nn.LayerNorm(size)
-        self.feed_in = nn.Linear(size, size)
-        self.feed_out = nn.Linear(size, size)
+        self.feed_in = nn.Linear(size, config.inner_size or size)
+        self.feed_out = nn.Linear(config.inner_size or size, size)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:

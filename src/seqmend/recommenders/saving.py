@@ -48,8 +48,11 @@ def save_backbone(folder: Path, model: Backbone, config: BackboneConfig, sequenc
         temporary.write_text(told.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
 
 
-def load_backbone(folder: Path, sequences: Sequences) -> Backbone:
+def load_backbone(folder: Path, sequences: Sequences) -> tuple[Backbone, BackboneConfig]:
     """Read a backbone that `save_backbone` wrote, in evaluation mode, for a log of the same catalogue.
+
+    Returns:
+        The backbone, and what it was made from.
 
     Raises:
         InputError: No such model, weights of another architecture, or another catalogue or, where the model has vectors
@@ -74,7 +77,7 @@ def load_backbone(folder: Path, sequences: Sequences) -> Backbone:
         raise InputError(
             f"the weights are not those of a {told.backbone.name}", where=str(folder / _WEIGHTS)
         ) from error
-    return model.eval()
+    return model.eval(), told.backbone
 
 
 def _refuse_other(what: str, known: pl.Series, given: pl.Series, folder: Path) -> None:

@@ -3,12 +3,13 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -37,11 +38,11 @@ class TrainingConfig(BaseModel):
         weight_decay: Of AdamW, on matrices and not on biases and norms.
         loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce"
             or "bpr"; see `losses`.
-        n_negatives: Per target, or per batch for the sampled softmax. ema_decay: Validate, keep and return an
-        exponential moving average of the weights with this decay. clip_norm: Largest norm of the gradient of a step; no
-        limit if absent. precision: Of matrix products; weights, softmax and sums are float32 in any case. "auto" takes
-        bfloat16 where this
-            device is faster with it: on a GPU throughout, on a CPU for the products with the whole catalogue alone.
+        n_negatives: Per target, or per batch for the sampled softmax.
+        ema_decay: Validate, keep and return an exponential moving average of the weights with this decay.
+        clip_norm: Largest norm of the gradient of a step; no limit if absent.
+        precision: Of matrix products; weights, softmax and sums are float32 in any case. "auto" takes bfloat16 where
+            this device is faster with it: on a GPU throughout, on a CPU for products with the whole catalogue alone.
         compile: Let `torch.compile` fuse the model; pays on a GPU, after a minute or so.
         seed: Of order, dropout and negatives; initial weights come with the model.
         device: "auto" takes a GPU where there is one.
@@ -92,25 +93,26 @@ class TrainingDivergedError(SeqMendError):
     """
 
     def __init__(self, epoch: int, loss: float, users: list[int], checkpoint: Path | None) -> None:
-        self._told = epoch, loss, users, checkpoint
         self.users = users
-        self._say(list(map(str, users)))
-
-    def naming(self, ids: list[str]) -> "TrainingDivergedError":
-        """The same with the users' ids in its message instead of their numbers."""
-        error = TrainingDivergedError(*self._told)
-        error._say(ids)
-        return error
-
-    def _say(self, names: list[str]) -> None:
-        epoch, loss, _, checkpoint = self._told
-        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} others" if len(names) > 10 else "")
         kept = f"; the last good state is kept in {checkpoint}" if checkpoint and checkpoint.exists() else ""
         super().__init__(
             f"the training loss of epoch {epoch} is {loss}, not a number",
-            where=f"the batch of users {shown}",
+            where=f"the batch of users number {_few(users)}",
             fix=f"lower learning_rate, or set clip_norm{kept}",
         )
+
+    def naming(self, user_ids: pl.Series) -> SeqMendError:
+        """The same error with the ids of the users instead of their numbers.
+
+        Args:
+            user_ids: Ids of all users, by number.
+        """
+        where = f"the batch of users {_few(user_ids[self.users].to_list())}"
+        return SeqMendError(self.what, where=where, fix=self.fix)
+
+
+def _few(names: Sequence[int | str]) -> str:
+    return ", ".join(map(str, names[:10])) + (f" and {len(names) - 10} others" if len(names) > 10 else "")
 
 
 def train(

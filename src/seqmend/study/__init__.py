@@ -7,6 +7,7 @@ from seqmend.study.demo import demo_config
 from seqmend.study.detect import bench_detect, bench_detect_by_name
 from seqmend.study.ingest import bench_ingest
 from seqmend.study.run import run
+from seqmend.study.training import evaluate_backbone, train_backbone
 
 __all__ = [
     "ARMS",
@@ -21,6 +22,8 @@ __all__ = [
     "bench_ingest",
     "bench_scaling",
     "demo_config",
+    "evaluate_backbone",
     "read_data",
     "run",
+    "train_backbone",
 ]

@@ -150,7 +150,7 @@ class ArmTraining:
         try:
             train(model, rows, self.training, validate, checkpoint=self.checkpoint, progress=told)
         except TrainingDivergedError as error:
-            raise error.naming(train_on.user_ids[error.users].to_list()) from None
+            raise error.naming(train_on.user_ids) from None
         if self.model:
             save_backbone(self.model, model, self.backbone, train_on)
         columns = {

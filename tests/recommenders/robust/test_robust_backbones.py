@@ -48,9 +48,7 @@ def ssdrec(dropout: float = 0.1, n_users: int = 0, seed: int = 0) -> Backbone:
 
 ROBUST = [birdrec, berd, hsd, steam, ssdrec]
 STATE_KNOWS_USERS = [birdrec, berd]  # in HSD and SSDRec users only decide which inputs stay
-CONFIG = TrainingConfig(
-    epochs=3, batch_size=64, learning_rate=0.005, ema_decay=0.9, device="cpu", precision="float32"
-)
+CONFIG = TrainingConfig(epochs=3, batch_size=64, learning_rate=0.005, ema_decay=0.9, device="cpu", precision="float32")
 
 
 @pytest.fixture(params=ROBUST, ids=lambda make: make.__name__)

@@ -1,0 +1,174 @@
+"""The main job and what belongs to it: check, run, demo, report."""
+
+import json
+import os
+import sys
+import time
+import webbrowser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from seqmend.cli.app import app
+from seqmend.cli.console import out_console, showing
+from seqmend.cli.options import (
+    Delimiter,
+    Encoding,
+    Interactions,
+    ItemColumn,
+    Items,
+    KeepRepeats,
+    Order,
+    RatingColumn,
+    TimeColumn,
+    TitleColumn,
+    UserColumn,
+)
+from seqmend.errors import InputError
+
+
+@app.command()
+def check(
+    interactions: Interactions,
+    items: Items = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    rating_column: RatingColumn = None,
+    title_column: TitleColumn = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    order: Order = "time",
+    keep_repeats: KeepRepeats = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Read a log and say what it holds, what would be set aside and why; nothing is written."""
+    from seqmend.study import DataConfig, read_data
+
+    given = dict(locals())
+    given.pop("as_json")
+    config = _data_config({key: value for key, value in given.items() if key in DataConfig.model_fields})
+    with showing() as report:
+        log = read_data(config, report)
+    if as_json:
+        out_console.print_json(json.dumps(log.summary.to_dict(), default=str))
+        return
+    out_console.print(_log_table(log.summary.to_dict()))
+    if len(log.quarantine):
+        table = Table(title="First rows set aside", title_justify="left", box=None, header_style="bold")
+        for name in log.quarantine.columns:
+            table.add_column(name)
+        for row in log.quarantine.head(10).iter_rows():
+            table.add_row(*(escape(str(value)) if value is not None else "" for value in row))
+        out_console.print(table)
+
+
+def _data_config(values: dict[str, Any]) -> Any:
+    from seqmend.study import RunConfig
+
+    return RunConfig.from_dict(
+        {"data": {key: value for key, value in values.items() if value is not None}}, "options"
+    ).data
+
+
+def _log_table(summary: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
+        elif isinstance(value, bool):
+            shown = "yes" if value else "no"
+        elif isinstance(value, int):
+            shown = f"{value:,}"
+        elif isinstance(value, float):
+            shown = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        else:
+            shown = str(value) if value is not None else "none"
+        table.add_row(f"[dim]{key.replace('_', ' ')}[/]", escape(shown))
+    return table
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="A TOML configuration; flags override it.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/run"),
+    interactions: Annotated[
+        Path | None, typer.Option("--interactions", help="The log, instead of a configuration.")
+    ] = None,
+    corpus: Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data).")] = None,
+    items: Items = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    rating_column: RatingColumn = None,
+    title_column: TitleColumn = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    order: Annotated[str | None, typer.Option("--order", help='"file": the rows are in the order of time.')] = None,
+    keep_repeats: Annotated[bool | None, typer.Option("--keep-repeats/--drop-repeats")] = None,
+    model: Annotated[str | None, typer.Option("--model", help='Language model: a name, a folder, or "none".')] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Least confidence of an edit.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")] = None,
+    noise: Annotated[str | None, typer.Option("--noise", help="Inject known noise: KIND or KIND:RATIO.")] = None,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")] = False,
+) -> None:
+    """Do the whole job: judge, edit, retrain, compare, report. The same command resumes a stopped run."""
+    given = dict(locals())
+    from seqmend.study import DataConfig, RunConfig
+
+    values = RunConfig.read(config).model_dump(exclude_unset=True) if config else {}
+    override = {key: given[key] for key in DataConfig.model_fields if given.get(key) is not None}
+    if override:
+        values["data"] = {**values.get("data", {}), **override}
+    if model is not None:
+        values["language"] = {**values.get("language", {}), "model": None if model == "none" else model}
+    if threshold is not None:
+        values["denoise"] = {**values.get("denoise", {}), "threshold": threshold}
+    if seeds is not None:
+        values["seeds"] = tuple(range(seeds))
+    if noise is not None:
+        kind, _, ratio = noise.partition(":")
+        values["noise"] = {"kind": kind, **({"ratio": ratio} if ratio else {})}
+    if not values.get("data"):
+        raise InputError("no data", fix="give a configuration file, --interactions FILE or --corpus NAME")
+    _do(RunConfig.from_dict(values, str(config) if config else "options"), out, show)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/demo"),
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")] = True,
+) -> None:
+    """The main job on MovieLens-100K with 10 % known noise, in a few minutes."""
+    from seqmend.study import demo_config
+
+    _do(demo_config(), out, show)
+
+
+def _do(config: Any, out: Path, show: bool) -> None:
+    from seqmend import study
+    from seqmend.report import terminal_summary, write_report
+
+    begin = time.monotonic()
+    with showing() as progress:
+        study.run(config, out, progress)
+        progress("writing the report", 0, 0)
+        page = write_report(out)
+    out_console.print(terminal_summary(out))
+    out_console.print(f"\nReport: [bold]{escape(str(page))}[/]  ({time.monotonic() - begin:,.0f} s)", highlight=False)
+    if show and out_console.is_terminal and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A finished run directory.")]) -> None:
+    """Write report.html of a finished run again, and print its summary."""
+    from seqmend.report import terminal_summary, write_report
+
+    page = write_report(run)
+    out_console.print(terminal_summary(run))
+    out_console.print(f"\nReport: [bold]{escape(str(page))}[/]", highlight=False)

@@ -1,0 +1,137 @@
+"""Backbones by themselves: train and evaluate."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from seqmend.cli.app import app
+from seqmend.cli.console import JsonFile, out_console, showing, write_figures
+from seqmend.cli.options import Items
+from seqmend.errors import InputError
+
+_Config = Annotated[Path | None, typer.Option("--config", help="A TOML configuration; options override it.")]
+_Log = Annotated[Path | None, typer.Option("--interactions", help="The log.")]
+_Corpus = Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data), instead of files.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as training.loss=gbce; may be repeated."),
+]
+_METRICS = ("hr@1", "hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the models and their metrics.")],
+    config: _Config = None,
+    interactions: _Log = None,
+    items: Items = None,
+    corpus: _Corpus = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="sasrec, bert4rec, gru4rec, caser, fmlprec, lrurec, or a robust one."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Most passes over the log.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds; 1 by default.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")] = None,
+    settings: _Set = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Train a backbone on a log as it is, and measure it on held-out interactions. The same command resumes."""
+    from seqmend import study
+
+    values = _values(config, interactions, items, corpus, settings)
+    if backbone is not None:
+        same = values.get("backbone", {}).get("name") in (None, backbone)
+        values["backbone"] = {**(values.get("backbone", {}) if same else {}), "name": backbone}
+    if epochs is not None:
+        values["training"] = {**values.get("training", {}), "epochs": epochs}
+    values["seeds"] = tuple(range(seeds)) if seeds else values.get("seeds", (0,))
+    parsed = study.RunConfig.from_dict(values, str(config) if config else "options")
+    with showing() as progress:
+        metrics = study.train_backbone(parsed, out, progress, jobs)
+    write_figures(json_file, metrics)
+    _print(metrics, "test")
+    out_console.print(f"Models: [bold]{escape(str(out / 'models'))}[/]", highlight=False)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="What seqmend train wrote, or one of its model folders.")],
+    config: _Config = None,
+    interactions: _Log = None,
+    items: Items = None,
+    corpus: _Corpus = None,
+    part: Annotated[str, typer.Option("--part", help="valid or test.")] = "test",
+    negatives: Annotated[
+        int, typer.Option("--negatives", min=0, help="Rank also among so many sampled negatives per user.")
+    ] = 0,
+    memory: Annotated[int, typer.Option("--memory", min=1, help="MiB that scores may take at once.")] = 64,
+    settings: _Set = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure trained backbones on a log; by default the one that they were trained on."""
+    from seqmend import study
+
+    if part not in ("valid", "test"):
+        raise InputError(f"--part {part} is not known", expected="valid or test")
+    own = model / "config.toml"
+    if config is None and interactions is None and corpus is None and own.exists():
+        config = own
+    values = _values(config, interactions, items, corpus, settings)
+    parsed = study.RunConfig.from_dict(values, str(config) if config else "options")
+    with showing() as progress:
+        metrics = study.evaluate_backbone(model, parsed, progress, part=part, negatives=negatives, memory=memory << 20)
+    write_figures(json_file, metrics)
+    _print(metrics, part)
+
+
+def _values(
+    config: Path | None, interactions: Path | None, items: Path | None, corpus: str | None, settings: list[str] | None
+) -> dict[str, Any]:
+    """Plain values of a configuration, with what the options say in their place."""
+    from seqmend.study import RunConfig
+
+    values: dict[str, Any] = RunConfig.read(config).model_dump(mode="json", exclude_unset=True) if config else {}
+    data = {"interactions": interactions, "items": items, "corpus": corpus}
+    if given := {key: value for key, value in data.items() if value is not None}:
+        values["data"] = {**values.get("data", {}), **given}
+    for setting in settings or ():
+        key, is_set, text = setting.partition("=")
+        if not is_set:
+            raise InputError(f"--set {setting} sets nothing", expected="KEY=VALUE, such as training.loss=gbce")
+        section = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = _value(text)
+    if not values.get("data"):
+        raise InputError("no data", fix="give --interactions FILE, --corpus NAME or --config FILE")
+    return values
+
+
+def _value(text: str) -> Any:
+    """As TOML would read it, or the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _print(metrics: dict[str, Any], part: str) -> None:
+    dataset = metrics["dataset"]
+    table = Table(
+        title=f"{dataset['name']}: full ranking of {dataset['items']:,} items, {part} targets, {dataset['split']}",
+        title_justify="left",
+    )
+    for column in ("backbone", "seed", *_METRICS):
+        table.add_column(column.upper() if "@" in column or column == "mrr" else column, justify="right")
+    for arm in metrics["arms"]:
+        for name, row in (("", arm["metrics"]), ("sampled", arm.get("sampled"))):
+            if row:
+                label = f"{arm['backbone']}, among {row['negatives']} sampled" if name else arm["backbone"]
+                table.add_row(label, str(arm["seed"]), *(f"{row[metric]:.4f}" for metric in _METRICS))
+    out_console.print(table)
