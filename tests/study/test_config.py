@@ -11,6 +11,21 @@ def test_a_configuration_survives_its_file(tmp_path):
     assert RunConfig.read(tmp_path / "config.toml") == config
 
 
+def test_no_model_is_not_the_default_model_when_read_again(tmp_path):
+    config = RunConfig.from_dict({"data": {"corpus": "x"}, "language": {"model": None, "encoder": "none"}}, "test")
+    assert (config.language.model, config.language.encoder) == (None, None)
+    config.write(tmp_path / "config.toml")
+    assert RunConfig.read(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize("name", ["bert4rec", "birdrec", "ssdrec"])
+def test_any_backbone_survives_its_file(tmp_path, name):
+    config = RunConfig.from_dict({"data": {"corpus": "x"}, "backbone": {"name": name}}, "test")
+    config.write(tmp_path / "config.toml")
+    assert RunConfig.read(tmp_path / "config.toml") == config
+    assert config.backbone.name == name
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -19,6 +34,9 @@ def test_a_configuration_survives_its_file(tmp_path):
         ("[data]\ncorpus = 'x'\n[noise]\nkind = 'loud'\n", "noise.kind does not fit"),
         ("[data]\ncorpus = 'x'\n[denoise]\nthreshold = 2\n", "denoise.threshold does not fit"),
         ("[data]\n", "either interactions"),
+        ("[data]\ncorpus = 'x'\n[backbone]\nname = 'gru4rec'\ndropuot = 1\n", "did you mean dropout"),
+        ("[data]\ncorpus = 'x'\n[backbone]\nname = 'birdrec'\nencoder = {name = 'sasrec', n_head = 1}\n", "n_heads"),
+        ("[data]\ncorpus = 'x'\n[backbone]\nname = 'gru'\n", "'gru' found using 'name'"),
         ("seeds = []\n[data]\ncorpus = 'x'\n", "seeds does not fit"),
         ("seeds = [", "not TOML"),
     ],

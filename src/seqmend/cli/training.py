@@ -20,7 +20,7 @@ _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as training.loss=gbce; may be repeated."),
 ]
-_METRICS = ("hr@1", "hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+_SHOWN = ("hr@1", "hr@5", "hr@10", "hr@20", "ndcg@10", "mrr")  # all others stand in the files
 
 
 @app.command()
@@ -126,12 +126,15 @@ def _print(metrics: dict[str, Any], part: str) -> None:
     table = Table(
         title=f"{dataset['name']}: full ranking of {dataset['items']:,} items, {part} targets, {dataset['split']}",
         title_justify="left",
+        box=None,
+        header_style="bold",
     )
-    for column in ("backbone", "seed", *_METRICS):
-        table.add_column(column.upper() if "@" in column or column == "mrr" else column, justify="right")
+    table.add_column("backbone", no_wrap=True)
+    for column in ("seed", *_SHOWN):
+        table.add_column(column.upper() if column != "seed" else column, justify="right", no_wrap=True)
     for arm in metrics["arms"]:
-        for name, row in (("", arm["metrics"]), ("sampled", arm.get("sampled"))):
-            if row:
-                label = f"{arm['backbone']}, among {row['negatives']} sampled" if name else arm["backbone"]
-                table.add_row(label, str(arm["seed"]), *(f"{row[metric]:.4f}" for metric in _METRICS))
+        table.add_row(arm["backbone"], str(arm["seed"]), *(f"{arm['metrics'][name]:.4f}" for name in _SHOWN))
+        if sampled := arm.get("sampled"):
+            label = f"among {sampled['negatives']} sampled"
+            table.add_row(label, "", *(f"{sampled[name]:.4f}" for name in _SHOWN), style="dim")
     out_console.print(table)

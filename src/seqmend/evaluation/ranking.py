@@ -28,6 +28,7 @@ _BYTES_PER_SCORE = 8  # the score itself and what comparing it takes
 _CHUNK_HISTORIES = 256
 _CHUNK_RANKED = 256
 _LEAST_BLOCK = 1024
+_CACHED_SCORES = 1 << 20
 _SHARD = 1 << 16  # targets whose states are held at once
 
 
@@ -130,7 +131,7 @@ def rank_scores(scores: npt.NDArray[np.float32], targets: Int32, seen: Histories
     ranks = np.empty(len(targets), dtype=np.int64)
     for start in range(0, len(targets), chunk):
         numbers = np.arange(start, min(start + chunk, len(targets)))
-        part = _checked(torch.from_numpy(np.array(scores[numbers], dtype=np.float32)), 0)
+        part = _checked(torch.from_numpy(np.array(scores[numbers], dtype=np.float32)))
         target = torch.from_numpy(targets[numbers].astype(np.int64))[:, None]
         ranks[numbers] = 1 + _count_better(part, part.gather(1, target), target, *seen.cells(numbers), 0).numpy()
     return ranks
@@ -163,14 +164,21 @@ def _ranks_of(
 ) -> Int64:
     """Ranks of the targets that the states predict; `numbers` are their places in `seen`."""
     n_columns, device = model.n_items + 1, states.device
-    block = min(n_columns, max(_LEAST_BLOCK, memory // (_BYTES_PER_SCORE * _CHUNK_RANKED)))
-    chunk = min(_CHUNK_RANKED, max(1, memory // (_BYTES_PER_SCORE * block)))
+    most = memory // _BYTES_PER_SCORE
+    if device.type == "cpu" and most < _CHUNK_RANKED * n_columns:
+        most = min(most, _CACHED_SCORES)  # parts that stay in the cache are ranked three times as fast
+    block = min(n_columns, max(_LEAST_BLOCK, most // _CHUNK_RANKED))
+    chunk = min(_CHUNK_RANKED, max(1, most // block))
     is_whole = block == n_columns
     table = None if is_whole else model.output_table().float()
+    if table is not None:
+        _checked(table[1:], None)
+    _checked(states, None)
 
     def scores_from(first: int, rows: torch.Tensor) -> torch.Tensor:
-        scores = model.scores(rows).float() if table is None else rows.float() @ table[first : first + block].T
-        return _checked(scores, first)
+        if table is None:
+            return _checked(model.scores(rows).float())
+        return rows.float() @ table[first : first + block].T
 
     ranks = np.empty(len(targets), dtype=np.int64)
     for start in range(0, len(targets), chunk):
@@ -178,29 +186,32 @@ def _ranks_of(
         rows = states[part]
         target = torch.from_numpy(targets[part].astype(np.int64)).to(device)[:, None]
         places, met = seen.cells(numbers[part])
-        firsts = range(0, n_columns, block)
-        whole = scores_from(0, rows) if is_whole else None
-        if whole is not None:
-            target_scores = whole.gather(1, target)
-        else:  # targets are in the order of items, so few parts of the catalogue hold those of one chunk
-            target_scores = torch.empty(len(rows), 1, device=device)
-            for first in np.unique(targets[part] // block * block).tolist():
-                inside = (target >= first) & (target < first + block)
-                found = scores_from(first, rows).gather(1, (target - first).clamp(0, min(block, n_columns - first) - 1))
-                target_scores = torch.where(inside, found, target_scores)
+        if is_whole:
+            scores = scores_from(0, rows)
+            ranks[part] = 1 + _count_better(scores, scores.gather(1, target), target, places, met, 0).cpu().numpy()
+            continue
+        # Targets are in the order of items, so few parts of the catalogue hold those of one chunk.
+        target_scores = torch.empty(len(rows), 1, device=device)
+        for first in np.unique(targets[part] // block * block).tolist():
+            is_here = (target >= first) & (target < first + block)
+            inside = (target - first).clamp(0, min(block, n_columns - first) - 1)
+            target_scores = torch.where(is_here, scores_from(first, rows).gather(1, inside), target_scores)
         better = torch.zeros(len(rows), dtype=torch.int64, device=device)
-        for first in firsts:
-            scores = whole if whole is not None else scores_from(first, rows)
-            is_here = (met >= first) & (met < first + block)
-            better += _count_better(scores, target_scores, target, places[is_here], met[is_here], first)
+        in_order = np.argsort(met, kind="stable")
+        places, met = places[in_order], met[in_order]
+        for first in range(0, n_columns, block):
+            here = slice(*np.searchsorted(met, [first, first + block]))
+            scores = scores_from(first, rows)
+            better += _count_better(scores, target_scores, target, places[here], met[here], first)
         ranks[part] = 1 + better.cpu().numpy()
     return ranks
 
 
-def _checked(scores: torch.Tensor, first: int) -> torch.Tensor:
-    if scores[:, first == 0 :].isnan().any():  # what stands in the column of padding does not matter
+def _checked(values: torch.Tensor, padding: int | None = PADDING) -> torch.Tensor:
+    """The values, float [m, n], none of which is not a number; what stands in the column of padding does not matter."""
+    if (values if padding is None else values[:, padding + 1 :]).isnan().any():
         raise SeqMendError("the model's scores are not numbers, so nothing can be ranked", fix="lower learning_rate")
-    return scores
+    return values
 
 
 def _count_better(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seqmend.errors import InputError
 from seqmend.files import write_atomic
@@ -17,6 +17,7 @@ from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
 Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+_NONE = "none"  # TOML has no word for it
 
 
 class _Section(BaseModel):
@@ -83,8 +84,8 @@ class LanguageConfig(_Section):
     """Which models read the titles.
 
     Attributes:
-        model: Name or folder of a language model; none where absent.
-        encoder: Name or folder of a sentence encoder; titles are no evidence where absent.
+        model: Name or folder of a language model, or "none".
+        encoder: Name or folder of a sentence encoder, or "none": titles are no evidence then.
         test_windows: Windows of the test histories that the model is asked about.
         max_calls: Most new questions of one run.
         max_tokens: Most new tokens of one run.
@@ -97,6 +98,11 @@ class LanguageConfig(_Section):
     max_calls: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=0)
     max_seconds: float | None = Field(default=None, ge=0)
+
+    @field_validator("model", "encoder", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if value == _NONE else value
 
 
 class RunConfig(_Section):
@@ -149,8 +155,11 @@ class RunConfig(_Section):
 
     def write(self, path: Path) -> None:
         """Write as TOML, atomically; absent values are left out."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        for name in ("model", "encoder"):  # left out they would mean the default
+            values["language"].setdefault(name, _NONE)
         with write_atomic(path) as temporary:
-            temporary.write_bytes(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode())
+            temporary.write_bytes(tomli_w.dumps(values).encode())
 
 
 def _explained(error: ValidationError, where: str) -> InputError:
