@@ -327,3 +327,22 @@ def test_bfloat16_throughout_learns_too(rows: Rows):
         assert tensor.dtype == torch.float32
         other = exact.state_dict()[name]
         assert (tensor - other).norm() <= 0.5 * other.norm() + 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the tracer looks at gradients of what has none
+def test_compiled_model_learns_the_same(rows: Rows):
+    """Traced, but not turned into machine code: that would need a compiler on every machine that tests."""
+
+    class Traced(SASRec):
+        def compile(self, *arguments, **options):
+            super().compile(*arguments, **options, backend="eager")
+
+    config = CONFIG.model_copy(update={"epochs": 2, "compile": True})
+    compiled, plain = Traced(N_ITEMS, SMALL), model_of()
+    train(compiled, rows, config, rising())
+    train(plain, rows, config.model_copy(update={"compile": False}), rising())
+
+    assert compiled._compiled_call_impl is not None
+    for a, b in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)

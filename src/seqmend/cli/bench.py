@@ -149,21 +149,28 @@ def bench_backbones(
         title=f"SASRec on {corpus['name']}: {corpus['users']:,} users, {corpus['items']:,} items, "
         f"{corpus['interactions']:,} interactions",
         title_justify="left",
+        box=None,
+        header_style="bold",
     )
-    for column in ("side", "version", "rows", "epochs", "s/epoch", "s/evaluation", "NDCG@10", "note"):
-        table.add_column(column, justify="left" if column in ("side", "version", "note") else "right")
+    for column in ("side", "rows", "epochs", "s/epoch", "s/ranking", "NDCG@10"):
+        table.add_column(column, justify="left" if column == "side" else "right", no_wrap=True)
+    notes: list[str] = []
     for side, row in figures["sides"].items():
+        if row["note"] not in notes:
+            notes.append(row["note"])
         table.add_row(
-            escape(side),
-            escape(row["version"]),
+            f"{escape(side)} [dim]{notes.index(row['note']) + 1}[/]",
             f"{row['rows']:,}",
             str(row["epochs"]),
             f"{row['seconds_per_epoch']:.2f}",
             f"{row['evaluation_seconds']:.2f}",
             f"{row['ndcg@10']:.4f}",
-            escape(row["note"]),
         )
     out_console.print(table)
+    for number, note in enumerate(notes, 1):
+        out_console.print(f"{number} {note}", style="dim", highlight=False, markup=False)
+    versions = {side.partition(",")[0]: row["version"] for side, row in figures["sides"].items()}
+    out_console.print(", ".join(f"{side} {version}" for side, version in versions.items()), style="dim")
     if scaling:
         table = Table(title="Seconds per epoch on generated logs", title_justify="left")
         for column in ("more", "sizes", "s/epoch", "exponent"):
