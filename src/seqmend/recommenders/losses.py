@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 LossName = Literal["cross_entropy", "sampled_softmax", "binary_cross_entropy", "gbce", "bpr"]
 
@@ -49,9 +50,9 @@ def sampled_softmax(
     """
     n_items = len(table) - 1
     negatives = torch.randint(1, n_items + 1, (n_negatives,), generator=generator, device=states.device)
-    scores = states @ table[negatives].T + math.log(max(n_items - 1, 1) / n_negatives)
+    scores = states @ embedding(negatives, table).T + math.log(max(n_items - 1, 1) / n_negatives)
     scores = scores.masked_fill(negatives == targets[:, None], float("-inf"))
-    target_scores = (states * table[targets]).sum(-1, keepdim=True)
+    target_scores = (states * embedding(targets, table)).sum(-1, keepdim=True)
     losses = torch.cat([target_scores, scores], dim=1).logsumexp(-1) - target_scores[:, 0]
     return (weights * losses).sum()
 
@@ -117,7 +118,7 @@ def bpr(states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, negativ
 
 def _target_and_negatives(states: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
     """Scores of the targets, float [T], and of their negatives, float [T, n]."""
-    return (states * table[targets]).sum(-1), (table[negatives] @ states[..., None])[..., 0]
+    return (states * embedding(targets, table)).sum(-1), (embedding(negatives, table) @ states[..., None])[..., 0]
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -198,7 +198,7 @@ def _jury_losses(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         jury = torch.randint(1, n_items + 1, (_JURY,), device=states.device)
     states, table = states.float(), table.float()
     scores = (states @ table[jury].T).masked_fill(jury == targets[:, None], float("-inf"))
-    target_scores = (states * table[targets]).sum(-1, keepdim=True)
+    target_scores = (states * nn.functional.embedding(targets, table)).sum(-1, keepdim=True)
     return torch.cat([target_scores, scores], -1).logsumexp(-1) - target_scores[..., 0]
 
 

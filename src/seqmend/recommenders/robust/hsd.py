@@ -122,7 +122,7 @@ class HSD(Backbone):
         table, temperature = self.output_table(), self._temperature(batch.epoch)
         x, is_input = self._training_inputs(batch.items, table, temperature)
         rebuilt, by_sequence = self._judged_by_sequence(x, is_input)
-        by_item = self._judged_by_item(x, self.norm(table[targets]))
+        by_item = self._judged_by_item(x, self.norm(nn.functional.embedding(targets, table)))
         kept = _kept(by_sequence, by_item, is_input, temperature)
         states = self.attention(x, kept)[:, -1]
 
@@ -134,7 +134,9 @@ class HSD(Backbone):
 
         interest = self._interest(self._vectors(batch.items, table), batch.items != 0, batch.users).float()
         others = torch.randint(1, self.n_items + 1, targets.shape, device=targets.device)
-        margins = (interest * (table[targets] - table[others]).float()).sum(-1)
+        margins = (
+            interest * (nn.functional.embedding(targets, table) - nn.functional.embedding(others, table)).float()
+        ).sum(-1)
         of_interest = nn.functional.softplus(-margins) * (others != targets)
         own = self.config.reconstruction_weight * errors + self.config.filter_weight * of_interest
         return objective(states, table, targets, weights, batch.users) + (weights * own).sum()
@@ -145,7 +147,7 @@ class HSD(Backbone):
 
     def _vectors(self, items: Tensor, table: Tensor) -> Tensor:
         """Normalised item vectors, float [B, L, d], 0 at padding."""
-        return self.norm(table[items]) * (items != 0)[..., None]
+        return self.norm(nn.functional.embedding(items, table)) * (items != 0)[..., None]
 
     def _user_vectors(self) -> Tensor | None:
         """Vectors of users that have one, float [U, d]."""
@@ -202,7 +204,7 @@ class HSD(Backbone):
             is_input, table = items != 0, self.output_table()
             x = self._vectors(items, table)
             by_sequence = self._judged_by_sequence(x, is_input)[1].sigmoid() * is_input
-            by_item = self._judged_by_item(x, self.norm(table[targets])).sigmoid() * is_input
+            by_item = self._judged_by_item(x, self.norm(nn.functional.embedding(targets, table))).sigmoid() * is_input
             keep = (1 - (1 - by_sequence) * (1 - by_item)).clamp(1e-6, 1 - 1e-6)
             entropy = -(keep * keep.log2() + (1 - keep) * (1 - keep).log2()) * is_input
             return {

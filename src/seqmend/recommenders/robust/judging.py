@@ -1,7 +1,7 @@
 """Judging chosen items: their scores, and how many of the others score as well as a target."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _DENSE_ITEMS = 20_000
 
@@ -21,7 +21,7 @@ def item_scores(states: Tensor, table: Tensor, items: Tensor) -> Tensor:
         states, table = states.float(), table.float()
         if len(table) <= _DENSE_ITEMS:
             return (states @ table.T).gather(1, items)
-        return (table[items] @ states[..., None])[..., 0]
+        return (nn.functional.embedding(items, table) @ states[..., None])[..., 0]
 
 
 def share_above(target_scores: Tensor, scores: Tensor, is_other: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ class STEAM(Backbone):
 
     def _states(self, sequence: Tensor) -> Tensor:
         """States of items and masks, float [B, W, d]."""
-        vectors = self.norm(torch.cat([self.items.weight, self.mask])[sequence])
+        # embedding, not indexing: the gradient of an index is summed in whatever order threads come
+        vectors = self.norm(nn.functional.embedding(sequence, torch.cat([self.items.weight, self.mask])))
         return self.attention(vectors, (sequence != 0).to(vectors.dtype))
 
     def _cloze(self, sequence: Tensor, weights: Tensor, users: Tensor, objective: Objective) -> Tensor:
