@@ -70,7 +70,7 @@ MILD = {"n_negatives": 60, "n_pool": 20, "input_ratio": 0.5, "replace_ratio": 1.
 BACKBONES = [
     pytest.param(Case(plain(SASRecConfig)), id="sasrec"),
     pytest.param(
-        Case(plain(BERT4RecConfig, last_only=0.5), is_causal=False, learning_rate=0.003, epochs=300), id="bert4rec"
+        Case(plain(BERT4RecConfig, last_only=0.5), is_causal=False, learning_rate=0.003, epochs=600), id="bert4rec"
     ),
     pytest.param(Case(plain(GRU4RecConfig, hidden_size=32)), id="gru4rec"),
     pytest.param(Case(plain(CaserConfig), form="instance", is_causal=False, padding_tolerance=1e-4), id="caser"),
@@ -248,7 +248,7 @@ def test_doubling_a_weight_doubles_its_gradient_and_no_other(case: Case, walks: 
 
 
 def test_reliability_tells_injected_targets_from_real_ones(case: Case, walks: Sequences):
-    """After 12 epochs (36 of cloze tasks), averaged; random targets stand in a tenth of the training instances."""
+    """After 12 epochs (more of cloze tasks), averaged; random targets stand in a tenth of the training instances."""
     rng = np.random.default_rng(0)
     rows = rows_from_sequences(walks, MAX_LENGTH, form=case.form)
     instances = rows_from_sequences(walks, MAX_LENGTH, form="instance")
