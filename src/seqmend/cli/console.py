@@ -49,17 +49,17 @@ def showing() -> Generator[Report]:
 
 
 def _plain_lines() -> Report:
-    state: dict[str, Any] = {"what": "", "shown": 0.0, "begin": 0.0}
+    begun: dict[str, float] = {}  # by what is done: several trainings may tell in turns
+    shown: dict[str, float] = {}
 
     def show(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        fresh = what.split(",")[0] != state["what"]
-        if fresh:
-            state.update(what=what.split(",")[0], begin=now)
-        if not fresh and now - state["shown"] < _PLAIN_LINE_EVERY:
+        name = ", ".join(part for part in what.split(", ") if not part.startswith("epoch "))
+        if name in shown and now - shown[name] < _PLAIN_LINE_EVERY:
             return
-        state["shown"] = now
-        rate = done / (now - state["begin"]) if done and now - state["begin"] > 1 else 0.0
+        begin = begun.setdefault(what, now)
+        shown[name] = now
+        rate = done / (now - begin) if done and now - begin > 1 else 0.0
         left = f", {(total - done) / rate:,.0f} s left" if rate and total > done else ""
         count = f" {done:,}/{total:,}" if total else ""
         err_console.print(f"{what}{count}{left}", highlight=False, markup=False)
