@@ -107,6 +107,8 @@ def _values(
         *parents, last = key.split(".")
         for parent in parents:
             section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise InputError(f"--set {setting}: {parent} is a value and has no settings of its own")
         section[last] = _value(text)
     if not values.get("data"):
         raise InputError("no data", fix="give --interactions FILE, --corpus NAME or --config FILE")

@@ -16,6 +16,7 @@ from seqmend.recommenders.training import (
     TrainingConfig,
     TrainingDivergedError,
     TrainingResult,
+    refuse_untrainable,
     train,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "left_padded",
     "load_backbone",
     "make_backbone",
+    "refuse_untrainable",
     "rows_from_sequences",
     "save_backbone",
     "train",

@@ -26,9 +26,6 @@ class NextItemObjective:
         n_items: V.
         device: Where the states are.
         number: Format of the matrix products over the whole catalogue.
-
-    Raises:
-        InputError: More negatives than there are other items.
     """
 
     def __init__(
@@ -40,13 +37,6 @@ class NextItemObjective:
         device: torch.device,
         number: torch.dtype = torch.float32,
     ) -> None:
-        if loss != "cross_entropy" and n_negatives > max(n_items - 1, 1):
-            raise InputError(
-                f"{n_negatives} negatives cannot be drawn from a catalogue of {n_items} items",
-                where=f"n_negatives = {n_negatives}",
-                expected=f"at most {max(n_items - 1, 1)}",
-                fix='lower n_negatives, or take loss = "cross_entropy", which uses the whole catalogue',
-            )
         self.loss, self.n_negatives, self.n_items, self.device = loss, n_negatives, n_items, device
         self.number = number
         self.generator = torch.Generator(device)
@@ -71,3 +61,15 @@ class NextItemObjective:
         negatives, is_new = self.sampler.draw(users, self.n_negatives, self.generator)
         loss = binary_cross_entropy if self.loss == "binary_cross_entropy" else bpr
         return loss(states, table, targets, weights, negatives, is_new)
+
+
+def refuse_too_many_negatives(loss: LossName, n_negatives: int, n_items: int) -> None:
+    """Raise an `InputError` for more negatives than there are other items."""
+    most = max(n_items - 1, 1)
+    if loss != "cross_entropy" and n_negatives > most:
+        raise InputError(
+            f"{n_negatives} negatives cannot be drawn from a catalogue of {n_items} items",
+            where=f"n_negatives = {n_negatives}",
+            expected=f"at most {most}",
+            fix='lower n_negatives, or take loss = "cross_entropy", which uses the whole catalogue',
+        )

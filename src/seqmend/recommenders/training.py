@@ -22,8 +22,8 @@ from seqmend.recommenders.backbone import Backbone, Batch
 from seqmend.recommenders.batches import batches
 from seqmend.recommenders.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from seqmend.recommenders.losses import LossName
-from seqmend.recommenders.objective import NextItemObjective
-from seqmend.recommenders.rows import Rows
+from seqmend.recommenders.objective import NextItemObjective, refuse_too_many_negatives
+from seqmend.recommenders.rows import Form, Rows
 
 
 class TrainingConfig(BaseModel):
@@ -148,7 +148,12 @@ def train(
         SeqMendError: The score is not a number.
     """
     rows = rows if rows.has_loss.all() else rows.select(rows.has_loss)
-    _refuse_what_cannot_train(model, rows)
+    refuse_untrainable(model, rows.form, config)
+    if not len(rows):
+        raise InputError(
+            "there is nothing to train on: no target with a weight above 0",
+            expected="a user with two training interactions",
+        )
     device = choose_device(config.device)
     is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_pays(device))
     fingerprint = _fingerprint(model, rows, config, is_bfloat16) if checkpoint else ""
@@ -194,20 +199,23 @@ def train(
     return TrainingResult(state.best_score, state.best_epoch, state.epoch, state.seconds)
 
 
-def _refuse_what_cannot_train(model: Backbone, rows: Rows) -> None:
-    if not len(rows):
-        raise InputError(
-            "there is nothing to train on: no target with a weight above 0",
-            expected="a user with two training interactions",
-        )
+def refuse_untrainable(model: Backbone, form: Form, config: TrainingConfig) -> None:
+    """Say what is wrong with a training before anything is read or written for it.
+
+    Raises:
+        InputError: A catalogue of one item, rows of a form that the model cannot learn from, more negatives than items,
+            or a GPU that is not there.
+    """
     if model.n_items < 2:
         raise InputError("the catalogue has one item: there is nothing to choose from", expected="two items or more")
-    if rows.form not in model.forms:
+    if form not in model.forms:
         raise InputError(
-            f"{type(model).__name__} cannot learn from rows in {rows.form} form",
+            f"{type(model).__name__} cannot learn from rows in {form} form",
             expected=" or ".join(model.forms),
             fix=f'set form = "{model.forms[0]}"',
         )
+    refuse_too_many_negatives(config.loss, config.n_negatives, model.n_items)
+    choose_device(config.device)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -18,10 +18,12 @@ from seqmend.recommenders import (
     TrainingConfig,
     TrainingDivergedError,
     make_backbone,
+    refuse_untrainable,
     rows_from_sequences,
     save_backbone,
     train,
 )
+from seqmend.study.config import RunConfig
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -102,6 +104,12 @@ def _met(one: Histories, other: Histories) -> Histories:
         one.sequences.catalogue,
     )
     return Histories.whole(sequences, everything.astype(np.int32))
+
+
+def refuse_untrainable_backbone(config: RunConfig, sequences: Sequences) -> None:
+    """Raise an `InputError` for a backbone that cannot be trained as configured, before anything is written."""
+    model = make_backbone(config.backbone, len(sequences.catalogue), len(sequences))
+    refuse_untrainable(model, model.forms[0] if config.form == "auto" else config.form, config.training)
 
 
 @dataclass(frozen=True, eq=False)

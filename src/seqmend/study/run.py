@@ -28,7 +28,7 @@ from seqmend.ledger import Ledger
 from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
-from seqmend.study.arms import ArmData, ArmTraining, HeldOut
+from seqmend.study.arms import ArmData, ArmTraining, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import Arm, RunConfig
 from seqmend.study.data import read_data
 from seqmend.study.detection import measure_detection
@@ -57,6 +57,7 @@ def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | N
         BudgetExceeded: The language-model budget is spent; what was asked is kept for the next run.
     """
     log = read_data(config.data, progress)
+    refuse_untrainable_backbone(config, log.sequences)
     directory = RunDirectory(out)
     split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
     directory.begin(

@@ -21,7 +21,7 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Split, Targets, global_time, leave_one_out
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone, BackboneConfig, load_backbone, rows_from_sequences
-from seqmend.study.arms import ArmData, ArmTraining, HeldOut
+from seqmend.study.arms import ArmData, ArmTraining, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import RunConfig
 from seqmend.study.data import read_data
 from seqmend.study.parallel import default_jobs, pool
@@ -52,6 +52,7 @@ def train_backbone(
     """
     log = read_data(config.data, progress)
     split = _split(config, log)
+    refuse_untrainable_backbone(config, log.sequences)
     directory = RunDirectory(out)
     directory.begin(
         {"data_id": log.sequences.fingerprint, **log.summary.to_dict()},
