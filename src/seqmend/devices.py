@@ -2,7 +2,6 @@
 
 import time
 from functools import cache
-from typing import Literal
 
 import torch
 
@@ -13,16 +12,22 @@ _REPEATS = 20
 _CLEARLY_FASTER = 2.0
 
 
-def choose_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device that a setting means here.
+def choose_device(device: str = "auto") -> torch.device:
+    """The device that a setting means here: `auto` is the first GPU if there is one, else the CPU.
 
     Raises:
-        InputError: A GPU is asked for and there is none.
+        InputError: PyTorch knows no such device, or a GPU is asked for and there is none.
     """
     has_gpu = torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise InputError("no GPU that this PyTorch can use", where='device = "cuda"', fix='set device = "auto"')
-    return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
+    if device == "auto":
+        return torch.device("cuda" if has_gpu else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"unknown device {device!r}", expected="auto, cpu, cuda, cuda:1, ...") from None
+    if place.type == "cuda" and not has_gpu:
+        raise InputError("no GPU that this PyTorch can use", where=f'device = "{device}"', fix='set device = "auto"')
+    return place
 
 
 def bfloat16_pays(device: torch.device) -> bool:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from seqmend import assets
+from seqmend.devices import choose_device
 from seqmend.errors import ResourceError
-from seqmend.llm.weights import choose_device, fingerprint, quiet_transformers
+from seqmend.llm.weights import fingerprint, quiet_transformers
 from seqmend.progress import Progress, silent
 
 

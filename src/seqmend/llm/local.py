@@ -12,11 +12,12 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from seqmend import assets
+from seqmend.devices import choose_device
 from seqmend.errors import InputError
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
 from seqmend.llm.scoring import CausalScorer, Row
 from seqmend.llm.tokens import EncodedPassage, Tokens
-from seqmend.llm.weights import choose_device, choose_dtype, fingerprint, load_weights
+from seqmend.llm.weights import choose_dtype, fingerprint, load_weights
 from seqmend.progress import Progress, silent
 
 Int64 = npt.NDArray[np.int64]

@@ -17,30 +17,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from seqmend.devices import bfloat16_pays
 from seqmend.errors import InputError, ResourceError
 from seqmend.progress import Progress, silent
 
 _HEAD_BYTES = 1 << 20
 
 
-def choose_device(device: str) -> torch.device:
-    """`auto` is the first GPU if there is one, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where that is measured to be the quicker, else float32.
-
-    On CPUs those are the ones with AMX tiles. The bfloat16 instructions of AVX-512 alone do not count: there, float32
-    is 1.7 times as fast (see `benchmarks/language_model.py`).
-    """
+    """`auto` is half the width where that is measured to be the quicker (see `seqmend.devices`), else float32."""
     if dtype == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        capabilities: dict[str, Any] = dict(torch.cpu.get_capabilities())
-        return torch.bfloat16 if capabilities.get("amx_bf16", False) else torch.float32
+        if bfloat16_pays(device):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else torch.float32
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype not in known:
         raise InputError(f"unknown number format {dtype!r}", expected=f"auto, {', '.join(known)}")
