@@ -1,6 +1,7 @@
 """Arms: one backbone trained on each version of the training data, and the ranks of the test targets under each."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from seqmend.recommenders import (
     train,
 )
 from seqmend.study.config import RunConfig
+from seqmend.study.stages import fingerprint
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -42,6 +44,12 @@ class ArmData:
     train: Sequences
     weights: npt.NDArray[np.float32]
     test_histories: dict[str, Histories]
+
+    @cached_property
+    def identity(self) -> tuple[str, str, list[tuple[str, str]]]:
+        """Fingerprints of all that is learned from and shown: equal for equal data."""
+        shown = [(name, history.sequences.fingerprint) for name, history in self.test_histories.items()]
+        return self.train.fingerprint, fingerprint(self.weights.tolist()), shown
 
 
 @dataclass(frozen=True, eq=False)

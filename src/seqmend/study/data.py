@@ -1,11 +1,15 @@
-"""From the data settings to a log that was read and checked."""
+"""From the data settings to a log that was read and checked, to its known noise, and to what may be edited in it."""
 
 from pathlib import Path
 
+import numpy as np
+
 from seqmend import assets
-from seqmend.interactions import Log, read_log
+from seqmend.errors import InputError
+from seqmend.interactions import Log, Noisy, Sequences, Split, inject, nearest_items, read_log
+from seqmend.llm import SentenceEncoder
 from seqmend.progress import Progress, silent
-from seqmend.study.config import DataConfig
+from seqmend.study.config import DataConfig, NoiseConfig
 
 
 def read_data(config: DataConfig, progress: Progress = silent) -> Log:
@@ -30,3 +34,34 @@ def read_data(config: DataConfig, progress: Progress = silent) -> Log:
         keep_repeats=config.keep_repeats,
         progress=progress,
     )
+
+
+def spoil(clean: Split, noise: NoiseConfig, encoder: str | None, progress: Progress) -> Noisy:
+    """Inject the known noise that the settings ask for.
+
+    Args:
+        clean: The split of the log as it was read.
+        noise: Kind, ratio and seed.
+        encoder: Name or folder of a sentence encoder, which "hard" noise finds an item's neighbours by.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: Hard noise without an encoder, or see `inject`.
+    """
+    neighbours = None
+    if noise.kind == "hard":
+        if encoder is None:
+            raise InputError("hard noise needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
+        reader = SentenceEncoder.load(assets.resolve(encoder, "encoder", progress))
+        catalogue = clean.sequences.catalogue
+        neighbours = nearest_items(reader.embed(catalogue.prompt_titles) * catalogue.has_title[:, None])
+    return inject(clean, noise.kind, noise.ratio, np.random.default_rng(noise.seed), neighbours=neighbours)
+
+
+def before_test(split: Split) -> Sequences:
+    """Every user's interactions before the test target; users without one are empty."""
+    ends = np.zeros(len(split.sequences), dtype=np.int64)
+    # Under a global-time split a user may have several test targets: edits may use what precedes the first.
+    np.maximum.at(ends, split.test.users, split.sequences.lengths[split.test.users])
+    np.minimum.at(ends, split.test.users, split.test.positions)
+    return split.sequences.up_to(ends)

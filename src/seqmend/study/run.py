@@ -1,7 +1,6 @@
 """The main job: read, split, (spoil,) judge, edit, retrain every arm, measure, write the run directory."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import polars as pl
 import torch
 
 from seqmend import assets
-from seqmend.errors import InputError
 from seqmend.evaluation import (
     METRICS,
     Histories,
@@ -23,17 +21,19 @@ from seqmend.evaluation import (
     recovered_share,
 )
 from seqmend.files import write_atomic, write_json
-from seqmend.interactions import Log, Noisy, Sequences, Split, global_time, inject, leave_one_out, nearest_items, undo
+from seqmend.interactions import Log, Sequences, Split, global_time, leave_one_out, undo
 from seqmend.ledger import Ledger
-from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
+from seqmend.llm import JournaledModel
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
-from seqmend.study.arms import ArmData, ArmTraining, HeldOut, refuse_untrainable_backbone
+from seqmend.study.arms import ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import Arm, RunConfig
-from seqmend.study.data import read_data
+from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
-from seqmend.study.parallel import Pending, Pool, default_jobs, pool
+from seqmend.study.parallel import Pool, default_jobs, pool
+from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory, fingerprint
+from seqmend.study.trainings import Training, begin_training, finish_training
 
 _HEADLINE = ("ndcg@10", "hr@10")
 _CONTROLS: dict[Arm, str] = {"llm_free": "controls/llm_free.parquet", "random": "controls/random.parquet"}
@@ -77,31 +77,15 @@ def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | N
     return metrics
 
 
-@dataclass(frozen=True, eq=False)
-class _Models:
-    encoder: Encoder | None
-    model: JournaledModel | None
-
-
-@dataclass(frozen=True)
-class _Training:
-    """A stage of the run: one arm under one seed. Nothing is pending where its ranks are kept from an earlier run."""
-
-    name: str
-    key: str
-    file: str
-    pending: Pending | None
-
-
 class _Study:
     """One run's data and ledgers, from stage to stage."""
 
     def __init__(self, config: RunConfig, directory: RunDirectory, log: Log, clean: Split, progress: Progress) -> None:
         self.config, self.directory, self.log, self.clean, self.progress = config, directory, log, clean, progress
-        self.noisy = self._spoil()
+        self.noisy = spoil(clean, config.noise, config.language.encoder, progress) if config.noise else None
         self.split = self.noisy.split if self.noisy else clean
         self.train = self.split.train
-        self.before_test = self._before_test(self.split)
+        self.before_test = before_test(self.split)
         self.ledgers: dict[Arm, Ledger] = {}
         self.detection: dict[str, Any] | None = None
         self.llm: dict[str, Any] = {}
@@ -129,7 +113,7 @@ class _Study:
 
     def _judge_and_propose(self, names: dict[Any, str]) -> None:
         config, path = self.config, self.directory.path
-        models = self._load_models()
+        models = load_readers(config.language, path / "journal.sqlite", self.progress)
         mender = Denoiser(config.denoise, models.encoder, models.model, self.progress).fit(self.train)
         verdicts = {
             "train": mender.judge(self.train),
@@ -170,31 +154,6 @@ class _Study:
             },
         )
 
-    def _load_models(self) -> _Models:
-        language = self.config.language
-        encoder = None
-        if language.encoder is not None:
-            encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", self.progress))
-        if language.model is None:
-            return _Models(encoder, None)
-        model: LanguageModel = LocalModel.load(assets.resolve(language.model, "model", self.progress))
-        budget = Budget(calls=language.max_calls, tokens=language.max_tokens, seconds=language.max_seconds)
-        journal = Journal(self.directory.path / "journal.sqlite")
-        return _Models(encoder, JournaledModel(model, journal, budget, progress=self.progress))
-
-    def _spoil(self) -> Noisy | None:
-        noise = self.config.noise
-        if noise is None:
-            return None
-        neighbours = None
-        if noise.kind == "hard":
-            if self.config.language.encoder is None:
-                raise InputError("hard noise needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
-            encoder = SentenceEncoder.load(assets.resolve(self.config.language.encoder, "encoder", self.progress))
-            catalogue = self.clean.sequences.catalogue
-            neighbours = nearest_items(encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None])
-        return inject(self.clean, noise.kind, noise.ratio, np.random.default_rng(noise.seed), neighbours=neighbours)
-
     # ---------------------------------------------------------------------------------------------------------- arms
 
     def write_mended_log(self) -> None:
@@ -230,43 +189,26 @@ class _Study:
         mended = Histories(test.sequences, self.split.test.users, test.lengths_before(self.split.test))
         return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended})
 
-    def _trainings(self, arm: Arm, held_out: HeldOut, workers: Pool) -> list[_Training]:
+    def _trainings(self, arm: Arm, held_out: HeldOut, workers: Pool) -> list[Training]:
         """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
-        config, path, data = self.config, self.directory.path, self._arm_data(arm)
-        about_data = [
-            data.train.fingerprint,
-            fingerprint(data.weights.tolist()),
-            [history.sequences.fingerprint for history in data.test_histories.values()],
-        ]
-        trainings: list[_Training] = []
-        for seed in config.seeds:
-            training = config.training.model_copy(update={"seed": seed})
-            name, file = f"train {arm} {seed}", f"stages/ranks-{arm}-{seed}.parquet"
-            key = fingerprint(*about_data, config.backbone.model_dump(), config.form, training.model_dump())
-            checkpoint = path / "checkpoints" / f"{config.backbone.name}-{arm}-{seed}.safetensors"
-            known = checkpoint.with_suffix(".key")
-            if not known.exists() or known.read_text() != key:
-                checkpoint.unlink(missing_ok=True)  # of another configuration
-                with write_atomic(known) as temporary:
-                    temporary.write_text(key)
-            told = f"{arm}, seed {seed}"
-            job = ArmTraining(told, data, held_out, config.backbone, config.form, training, path / file, checkpoint)
-            pending = None if self.directory.has(name, key, [file]) else workers.submit(job)
-            trainings.append(_Training(name, key, file, pending))
-        return trainings
-
-    def _ranks(self, trainings: list[_Training]) -> dict[str, npt.NDArray[np.int64]]:
-        """Ranks of the test targets, int64 [S, M] by name of the test histories, when all trainings have ended."""
-        by_seed = [
-            self.directory.stage(
-                training.name,
-                training.key,
-                [training.file],
-                lambda pending=training.pending: pending.seconds() if pending else None,
-                lambda file=training.file: pl.read_parquet(self.directory.path / file),
+        config, data = self.config, self._arm_data(arm)
+        return [
+            begin_training(
+                self.directory,
+                workers,
+                arm,
+                data,
+                held_out,
+                config.backbone,
+                config.form,
+                config.training.model_copy(update={"seed": seed}),
             )
-            for training in trainings
+            for seed in config.seeds
         ]
+
+    def _ranks(self, trainings: list[Training]) -> dict[str, npt.NDArray[np.int64]]:
+        """Ranks of the test targets, int64 [S, M] by name of the test histories, when all trainings have ended."""
+        by_seed = [finish_training(self.directory, training) for training in trainings]
         histories = [name for name in by_seed[0].columns if name != "user"]
         return {name: np.stack([ranks[name].to_numpy() for ranks in by_seed]) for name in histories}
 
@@ -364,15 +306,6 @@ class _Study:
                 if asset.name in (data.corpus, self.config.language.model, self.config.language.encoder)
             ],
         }
-
-    @staticmethod
-    def _before_test(split: Split) -> Sequences:
-        """Every user's interactions before the test target; users without one are empty."""
-        ends = np.zeros(len(split.sequences), dtype=np.int64)
-        # Under a global-time split a user may have several test targets: edits may use what precedes the first.
-        np.maximum.at(ends, split.test.users, split.sequences.lengths[split.test.users])
-        np.minimum.at(ends, split.test.users, split.test.positions)
-        return split.sequences.up_to(ends)
 
 
 def _comparison(
