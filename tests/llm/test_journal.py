@@ -60,15 +60,39 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(tiny: LocalModel, tmp_pat
         with pytest.raises(BudgetExceeded, match=r"budget of 4 calls is spent, 6 answers are missing"):
             JournaledModel(tiny, journal, Budget(calls=4), chunk=3).score(PASSAGES)
         assert len(journal) == 4
-        with pytest.raises(BudgetExceeded, match="tokens is spent"):
-            JournaledModel(tiny, journal, Budget(tokens=1), chunk=1).score(PASSAGES)
-        assert len(journal) == 5
+        with pytest.raises(BudgetExceeded, match="budget of 1 tokens is spent but for 1, 6 answers"):
+            JournaledModel(tiny, journal, Budget(tokens=1)).score(PASSAGES)
         with pytest.raises(BudgetExceeded, match="seconds is spent"):
             JournaledModel(tiny, journal, Budget(seconds=0)).score(PASSAGES)
-        model = JournaledModel(tiny, journal, Budget(calls=5))
+        assert len(journal) == 4
+        model = JournaledModel(tiny, journal, Budget(calls=6))
         assert len(model.score(PASSAGES)) == 10
-        assert model.cache_hits == 5
+        assert model.cache_hits == 4
         JournaledModel(tiny, journal, Budget(calls=0)).score(PASSAGES)  # what is kept is free
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(tokens=500), Budget(money=0.001, prompt_price=2.0), Budget(money=0.001, completion_price=20.0)]
+)
+def test_tokens_and_money_are_never_overdrawn_and_nearly_used_up(tiny: LocalModel, tmp_path: Path, budget) -> None:
+    prompts = [f"Bought: title number {n}" for n in range(200)]
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        model = JournaledModel(tiny, journal, budget)
+        with pytest.raises(BudgetExceeded):
+            model.write(prompts, 5)
+        ((_, limit, taken),) = budget.limits(model.spent())
+        assert 0.8 * limit < taken <= limit
+        assert len(journal) == tiny.usage.calls > 0
+
+
+def test_a_budget_of_seconds_is_overrun_by_little(tiny: LocalModel, tmp_path: Path) -> None:
+    prompts = [f"Bought: title number {n}" for n in range(2000)]
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        model = JournaledModel(tiny, journal, Budget(seconds=0.5))
+        with pytest.raises(BudgetExceeded, match=r"budget of 0\.5 seconds is spent"):
+            model.write(prompts, 5)
+        assert len(journal) > 1
+        assert model.spent().seconds < 1.5
 
 
 class Verdict(BaseModel):

@@ -5,7 +5,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,13 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from seqmend.errors import BudgetExceeded, InputError, ResourceError
-from seqmend.llm.protocol import Answer, Capability, Failure, LanguageModel, Passage, PassageScore, Question, SchemaT
+from seqmend.llm.protocol import (
+    Answer,
+    Capability,
+    Failure,
+    LanguageModel,
+    Passage,
+    PassageScore,
+    Question,
+    SchemaT,
+    Usage,
+)
 from seqmend.progress import Progress, silent
 
 T = TypeVar("T")
 
 _BUSY_MILLISECONDS = 60_000
 _KEYS_AT_ONCE = 500
+_TOKENS_PER_PRICE = 1_000_000
+_A_MOMENT = 1e-6  # seconds that a first question takes at least
 
 
 class Journal:
@@ -113,15 +125,47 @@ class Journal:
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that may be asked of a model in one run; None = no limit. Answers from the journal are free."""
+    """The most that may be asked of a model in one run; None = no limit. Answers from the journal are free.
+
+    Attributes:
+        calls: Questions.
+        tokens: Tokens read and written.
+        seconds: Time spent asking.
+        money: In the currency of the prices.
+        prompt_price: Of a million tokens read.
+        completion_price: Of a million tokens written.
+    """
 
     calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    money: float | None = None
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
+
+    def cost(self, usage: Usage) -> float:
+        """What a usage costs, in the currency of the prices."""
+        return (
+            usage.prompt_tokens * self.prompt_price + usage.completion_tokens * self.completion_price
+        ) / _TOKENS_PER_PRICE
+
+    def limits(self, usage: Usage) -> list[tuple[str, float, float]]:
+        """Every limit that is set: its name, the limit, and how much of it a usage takes."""
+        taken = {
+            "calls": usage.calls,
+            "tokens": usage.prompt_tokens + usage.completion_tokens,
+            "seconds": usage.seconds,
+            "money": self.cost(usage),
+        }
+        return [(name, limit, value) for name, value in taken.items() if (limit := getattr(self, name)) is not None]
 
 
 class JournaledModel:
     """A language model that looks into a journal first and keeps there what it has to ask.
+
+    Calls, tokens and money stay within the budget: a question is asked only if the most that it can cost is left (its
+    bytes, for byte-level vocabularies no less than its tokens). Seconds are foreseen from the questions before, and may
+    be overrun by a little.
 
     Args:
         model: Who is asked.
@@ -148,7 +192,8 @@ class JournaledModel:
         self.capability: Capability = model.capability
         self.usage = model.usage
         self.cache_hits = 0
-        self._before = asdict(model.usage)
+        self._before = replace(model.usage)
+        self._seconds_per_call: dict[str, float] = {}
 
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
         """See `LanguageModel.choose`."""
@@ -164,8 +209,8 @@ class JournaledModel:
             sums = None if value[1] is None else np.array(value[1], dtype=np.float64)
             return Answer(np.array(value[0], dtype=np.float64), sums, value[2])
 
-        sizes = [len(question.prompt) for question in questions]
-        return self._answers("choose", [asdict(question) for question in questions], sizes, ask, pack, unpack)
+        most = [_most("".join((question.prompt, *_continued(question)))) for question in questions]
+        return self._answers("choose", [asdict(question) for question in questions], most, ask, pack, unpack)
 
     def score(self, passages: Sequence[Passage]) -> list[PassageScore]:
         """See `LanguageModel.score`."""
@@ -179,8 +224,8 @@ class JournaledModel:
         def unpack(value: Any) -> PassageScore:
             return PassageScore(np.array(value[0], dtype=np.float64), np.array(value[1], dtype=np.int32))
 
-        sizes = [sum(map(len, passage.parts)) for passage in passages]
-        return self._answers("score", [asdict(passage) for passage in passages], sizes, ask, pack, unpack)
+        most = [_most("".join(passage.parts)) for passage in passages]
+        return self._answers("score", [asdict(passage) for passage in passages], most, ask, pack, unpack)
 
     def write(self, prompts: Sequence[str], max_new_tokens: int = 64, stop: str | None = None) -> list[str]:
         """See `LanguageModel.write`."""
@@ -189,7 +234,7 @@ class JournaledModel:
             return self.model.write([prompts[index] for index in indices], max_new_tokens, stop)
 
         requests = [[prompt, max_new_tokens, stop] for prompt in prompts]
-        return self._answers("write", requests, [len(prompt) for prompt in prompts], ask, str, str)
+        return self._answers("write", requests, [_most(prompt, max_new_tokens) for prompt in prompts], ask, str, str)
 
     def write_objects(
         self, prompts: Sequence[str], schema: type[SchemaT], max_new_tokens: int = 256
@@ -203,8 +248,8 @@ class JournaledModel:
             return None if isinstance(value, Failure) else value.model_dump(mode="json")
 
         requests = [[prompt, max_new_tokens, schema.model_json_schema()] for prompt in prompts]
-        sizes = [len(prompt) for prompt in prompts]
-        return self._answers("write_objects", requests, sizes, ask, pack, schema.model_validate)
+        most = [_most(prompt, max_new_tokens) for prompt in prompts]
+        return self._answers("write_objects", requests, most, ask, pack, schema.model_validate)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """See `LanguageModel.embed`; kept in half precision."""
@@ -218,7 +263,7 @@ class JournaledModel:
         def unpack(value: Any) -> npt.NDArray[np.float32]:
             return np.frombuffer(base64.b64decode(value), dtype="<f2").astype(np.float32)
 
-        vectors = self._answers("embed", texts, [len(text) for text in texts], ask, pack, unpack)
+        vectors = self._answers("embed", texts, [_most(text) for text in texts], ask, pack, unpack)
         if not vectors:
             return self.model.embed([])
         # What was just asked is rounded like what was kept, so that a resumed run computes with the same numbers.
@@ -228,7 +273,7 @@ class JournaledModel:
         self,
         kind: str,
         requests: Sequence[Any],
-        sizes: Sequence[int],
+        most: Sequence[Usage],
         ask: Callable[[list[int]], list[T]],
         pack: Callable[[T], Any],
         unpack: Callable[[Any], T],
@@ -238,7 +283,7 @@ class JournaledModel:
         Args:
             kind: Which method is asked.
             requests: What is asked, as JSON values.
-            sizes: Length of each request's text; those of like length are asked together.
+            most: The most that each request can use; those of like length are asked together.
             ask: Answers to the requests of these indices.
             pack: An answer as a JSON value; None is not kept.
             unpack: The answer that was packed.
@@ -247,41 +292,65 @@ class JournaledModel:
         found = {key: unpack(value) for key, value in self.journal.find(keys).items()}
         self.cache_hits += sum(key in found for key in keys)
         missing = list({key: index for index, key in enumerate(keys) if key not in found}.values())
-        missing.sort(key=lambda index: -sizes[index])
+        missing.sort(key=lambda index: -most[index].prompt_tokens)
+        told = self.progress if len(missing) > self.chunk else silent  # who asks for little tells of it
         done = 0
         while done < len(missing):
-            self.progress("asking the language model", done, len(missing))
-            some = missing[done : done + self._affordable(len(missing) - done)]
+            told("asking the language model", done, len(missing))
+            some = missing[done : done + self._affordable(kind, [most[index] for index in missing[done:]])]
+            begin = self.usage.seconds
             answers = dict(zip((keys[index] for index in some), ask(some), strict=True))
+            self._seconds_per_call[kind] = (self.usage.seconds - begin) / len(some)
             packed = {key: pack(answer) for key, answer in answers.items()}
             self.journal.keep({key: value for key, value in packed.items() if value is not None})
             found.update(answers)
             done += len(some)
         if missing:
-            self.progress("asking the language model", done, len(missing))
+            told("asking the language model", done, len(missing))
         return [found[key] for key in keys]
 
-    def _affordable(self, wanted: int) -> int:
-        """How many requests may be asked now.
+    def _affordable(self, kind: str, most: list[Usage]) -> int:
+        """How many of the missing requests may be asked now.
 
         Raises:
             BudgetExceeded: None.
         """
-        calls = self.usage.calls - self._before["calls"]
-        tokens = self.usage.prompt_tokens + self.usage.completion_tokens
-        tokens -= self._before["prompt_tokens"] + self._before["completion_tokens"]
-        seconds = self.usage.seconds - self._before["seconds"]
-        spent = (("calls", calls), ("tokens", tokens), ("seconds", seconds))
-        for name, value in spent:
-            limit = getattr(self.budget, name)
-            if limit is not None and value >= limit:
-                raise BudgetExceeded(
-                    f"the language model's budget of {limit:,} {name} is spent, {wanted:,} answers are missing",
-                    where=str(self.journal.path),
-                    fix="run again with a larger budget: the answers so far are kept and cost nothing",
-                )
-        left = wanted if self.budget.calls is None else self.budget.calls - calls
-        return min(self.chunk, wanted, left)
+        planned = self.spent()
+        pace = self._seconds_per_call.get(kind)
+        for number, bound in enumerate(most[: self.chunk]):
+            planned.add(replace(bound, seconds=pace or _A_MOMENT))
+            overdrawn = [name for name, limit, value in self.budget.limits(planned) if value > limit]
+            if overdrawn and not number:
+                raise self._spent_error(overdrawn[0], len(most))
+            if overdrawn or (pace is None and number and self.budget.seconds is not None):
+                return number
+        return min(self.chunk, len(most))
+
+    def spent(self) -> Usage:
+        """What was asked of the model since this journal stands before it."""
+        now, before = asdict(self.usage), asdict(self._before)
+        return Usage(**{name: now[name] - before[name] for name in now})
+
+    def _spent_error(self, name: str, n_missing: int) -> BudgetExceeded:
+        limit, taken = next(place[1:] for place in self.budget.limits(self.spent()) if place[0] == name)
+        left = f" but for {limit - taken:,.6g}" if taken < limit else ""
+        return BudgetExceeded(
+            f"the language model's budget of {limit:,} {name} is spent{left}, {n_missing:,} answers are missing",
+            where=str(self.journal.path),
+            fix="run again with a larger budget: the answers so far are kept and cost nothing",
+        )
+
+
+def _most(text: str, written: int = 0) -> Usage:
+    """The most that a request about a text can use; a token has a byte or more, and one or two come before the text."""
+    return Usage(calls=1, prompt_tokens=len(text.encode()) + 2, completion_tokens=written)
+
+
+def _continued(question: Question) -> Iterable[str]:
+    """All text that the choices of a question add to its prompt."""
+    if question.mode != "subset":
+        return question.choices
+    return [choice + question.verdict + word for choice in question.choices for word in (" yes", " no")]
 
 
 def _key(identity: str, kind: str, request: Any) -> bytes:
