@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from seqmend.errors import InputError
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
 from seqmend.llm.scoring import CausalScorer, Row
 from seqmend.llm.tokens import EncodedPassage, Tokens
+from seqmend.llm.trie import Branch, Trie
 from seqmend.llm.weights import choose_dtype, fingerprint, load_weights
 from seqmend.progress import Progress, silent
 
@@ -24,6 +25,8 @@ Int64 = npt.NDArray[np.int64]
 
 # Below this, copying a prefix's keys and values costs as much as computing them again.
 _SHARED_PREFIX_TOKENS = 32
+
+_NO_TOKENS = np.zeros(0, dtype=np.int64)
 
 
 class LocalModel:
@@ -67,14 +70,16 @@ class LocalModel:
             progress: Told about fetching the model and reading a GGUF file.
 
         Raises:
-            InputError: The name is unknown.
+            InputError: The name is unknown, or the adapter was fitted to another model.
             ResourceError: The model cannot be fetched or loaded.
         """
         folder = assets.resolve(str(name_or_path), "model", progress)
         place = choose_device(device)
         number = choose_dtype(dtype, place)
-        model, tokenizer = load_weights(folder, place, number, adapter, progress)
         identity = f"{folder.name}@{fingerprint(folder)}"
+        if adapter is not None:
+            _refuse_other_base(adapter, identity)
+        model, tokenizer = load_weights(folder, place, number, adapter, progress)
         if adapter is not None:
             identity += f"+{fingerprint(adapter)}"
         return cls(model, tokenizer, f"{identity}/{str(number).removeprefix('torch.')}", batch_tokens)
@@ -117,15 +122,13 @@ class LocalModel:
             if not question.choices:
                 raise InputError("a question has no choices", where=f"{question.prompt[:60]!r}")
         with self._counted(len(questions)):
-            # Equal texts are one continuation. A judged choice has two: yes and no.
-            texts = [list(dict.fromkeys(_continuations(question))) for question in questions]
-            encoded = self.tokens.questions([(q.prompt, list_) for q, list_ in zip(questions, texts, strict=True)])
-            values = self._likelihoods(encoded)
-            answers: list[Answer] = []
-            for question, names, (_, added), sums in zip(questions, texts, encoded, values, strict=True):
-                lengths = np.array([max(len(tokens), 1) for tokens in added])
-                answers.append(_answer(question, names, sums, lengths))
-        return answers
+            answers: dict[int, Answer] = {}
+            for mode, ask in (("trie", self._by_branch), ("first_token", self._by_first_token)):
+                some = [index for index, question in enumerate(questions) if question.mode == mode]
+                answers.update(zip(some, ask([questions[index] for index in some]), strict=True))
+            rest = [index for index in range(len(questions)) if index not in answers]
+            answers.update(zip(rest, self._by_text([questions[index] for index in rest]), strict=True))
+        return [answers[index] for index in range(len(questions))]
 
     def write(self, prompts: Sequence[str], max_new_tokens: int = 64, stop: str | None = None) -> list[str]:
         """The greedy continuation of every prompt, up to the model's end token or to `stop` (which is cut off).
@@ -187,23 +190,90 @@ class LocalModel:
         middle = self.model.config.get_text_config().num_hidden_layers // 2
         return self.hidden_states(texts, middle, "mean")
 
+    def _by_text(self, questions: Sequence[Question]) -> list[Answer]:
+        # Equal texts are one continuation. A judged choice has two: yes and no.
+        texts = [list(dict.fromkeys(_continuations(question))) for question in questions]
+        encoded = self.tokens.questions([(q.prompt, list_) for q, list_ in zip(questions, texts, strict=True)])
+        values = self._likelihoods(encoded)
+        answers: list[Answer] = []
+        for question, names, (_, added), sums in zip(questions, texts, encoded, values, strict=True):
+            lengths = np.array([max(len(tokens), 1) for tokens in added])
+            answers.append(_answer(question, names, sums, lengths))
+        return answers
+
+    def _by_branch(self, questions: Sequence[Question]) -> list[Answer]:
+        """Probabilities of choices that compete where their tokens part."""
+        texts = [list(dict.fromkeys(question.choices)) for question in questions]
+        encoded = self.tokens.questions([(q.prompt, list_) for q, list_ in zip(questions, texts, strict=True)])
+        tries = [Trie.of(added) for _, added in encoded]
+        values: list[list[npt.NDArray[np.float64]]] = [[] for _ in questions]
+        for at, found in self._branches([shared for shared, _ in encoded], [trie.branches for trie in tries]):
+            values[at] = found
+        answers: list[Answer] = []
+        for question, names, trie, found in zip(questions, texts, tries, values, strict=True):
+            at = np.array([names.index(choice) for choice in question.choices])
+            shares = np.exp(trie.log_probabilities(found))
+            answers.append(Answer(shares[at] / np.bincount(at, minlength=len(names))[at], None))
+        return answers
+
+    def _by_first_token(self, questions: Sequence[Question]) -> list[Answer]:
+        """Probabilities of the choices' first tokens, each tokenised by itself, among all tokens."""
+        prompts = self.tokens.texts([question.prompt for question in questions])
+        choices: list[Int64] = []
+        for question in questions:
+            alone = self.tokens.texts(question.choices)
+            if any(len(tokens) < 2 for tokens in alone):
+                raise InputError("a choice is empty", where=f"after {question.prompt[-60:]!r}")
+            choices.append(np.array([tokens[1] for tokens in alone]))
+        answers: list[Answer | None] = [None] * len(questions)
+        for at, found in self._branches(prompts, [[Branch(_NO_TOKENS, tokens)] for tokens in choices]):
+            answers[at] = Answer(np.exp(found[0]), found[0])
+        return [answer for answer in answers if answer is not None]
+
+    def _branches(
+        self, prompts: list[Int64], branches: list[list[Branch]]
+    ) -> Iterator[tuple[int, list[npt.NDArray[np.float64]]]]:
+        if any(len(prompt) < 2 for prompt in prompts):
+            raise InputError("a question has no prompt", expected="some text before its choices")
+        self.usage.prompt_tokens += sum(map(len, prompts))
+        self.usage.prompt_tokens += sum(len(branch.path) for places in branches for branch in places)
+        yield from self.scorer.branches(prompts, branches)
+
     def _likelihoods(self, encoded: list[tuple[Int64, list[Int64]]]) -> list[npt.NDArray[np.float64]]:
         """Log-likelihood of every continuation of every shared beginning, float64 [n continuations] each."""
-        rows = [
-            [Row(np.append(shared[-1:], own), np.arange(len(own) + 1) > 0) for own in added]
-            for shared, added in encoded
-        ]
-        self.usage.prompt_tokens += sum(len(shared) + sum(map(len, added)) for shared, added in encoded)
         sums = [np.zeros(len(added)) for _, added in encoded]
-        long = [index for index, (shared, _) in enumerate(encoded) if len(shared) > 1]
+        labels = [index for index, (_, added) in enumerate(encoded) if max(map(len, added)) == 1]
+        if labels:
+            self._next_tokens(encoded, labels, sums)
+        texts = [index for index, (_, added) in enumerate(encoded) if max(map(len, added)) > 1]
+        rows = {
+            index: [
+                Row(np.append(encoded[index][0][-1:], own), np.arange(len(own) + 1) > 0) for own in encoded[index][1]
+            ]
+            for index in texts
+        }
+        self.usage.prompt_tokens += sum(len(encoded[i][0]) + sum(map(len, encoded[i][1])) for i in texts)
+        long = [index for index in texts if len(encoded[index][0]) > 1]
         for at, found in self.scorer.continuations([encoded[i][0][:-1] for i in long], [rows[i] for i in long]):
             sums[long[at]][:] = [values.sum() for values in found]
         # A beginning of one token has nothing to compute ahead.
-        short = [(i, at) for i, (shared, added) in enumerate(encoded) if len(shared) == 1 for at in range(len(added))]
+        short = [(i, at) for i in texts if len(encoded[i][0]) == 1 for at in range(len(encoded[i][1]))]
         for number, values in self.scorer.rows([rows[i][at] for i, at in short]):
             index, at = short[number]
             sums[index][at] = values.sum()
         return sums
+
+    def _next_tokens(
+        self, encoded: list[tuple[Int64, list[Int64]]], chosen: list[int], sums: list[npt.NDArray[np.float64]]
+    ) -> None:
+        """Fill in the log-likelihoods of the chosen questions, whose continuations are single tokens: one pass each."""
+        beginnings = [encoded[index][0] for index in chosen]
+        skip = _n_common(beginnings, [len(beginning) - 1 for beginning in beginnings])
+        rows = [beginning[skip:] for beginning in beginnings]
+        choices = [np.concatenate(encoded[index][1]) for index in chosen]
+        for at, found in self.scorer.next_tokens(rows, choices, beginnings[0][:skip] if skip else None):
+            sums[chosen[at]][:] = found
+        self.usage.prompt_tokens += sum(map(len, rows)) + skip
 
     @contextmanager
     def _counted(self, calls: int) -> Generator[None]:
@@ -213,15 +283,37 @@ class LocalModel:
         self.usage.seconds += time.perf_counter() - begin
 
 
+def _refuse_other_base(adapter: Path, identity: str) -> None:
+    """Raise an `InputError` for an adapter that `llm.adapt` fitted to another model; others' say nothing of theirs."""
+    try:
+        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # loading will say what is wrong
+    base = str(settings.get("base_model_name_or_path") or "").rpartition("/")[0]
+    if "@" in base and base.partition("@")[2] != identity.partition("@")[2]:
+        raise InputError(
+            "the adapter was fitted to another model",
+            where=str(adapter),
+            expected=f"an adapter of {identity}, not of {base}",
+            fix="load it with its own model, or tune one for this model",
+        )
+
+
 def _n_shared(encoded: list[EncodedPassage]) -> int:
     """Number of unscored tokens that all passages begin with; 0 where too few to be worth sharing."""
-    if len(encoded) < 2:
+    scored = [passage.owners >= 0 for passage in encoded]
+    ends = [int(np.argmax(one)) if one.any() else len(one) for one in scored]
+    return _n_common([passage.tokens for passage in encoded], ends)
+
+
+def _n_common(texts: list[Int64], ends: list[int]) -> int:
+    """Number of tokens that all texts begin with, each read up to its end; 0 where too few to be worth sharing."""
+    if len(texts) < 2:
         return 0
-    shared = encoded[0].tokens
-    for passage in encoded:
-        end = int(np.argmax(passage.owners >= 0)) if (passage.owners >= 0).any() else len(passage.tokens)
+    shared = texts[0][: ends[0]]
+    for tokens, end in zip(texts, ends, strict=True):
         shared = shared[:end]
-        different = np.flatnonzero(shared != passage.tokens[: len(shared)])
+        different = np.flatnonzero(shared != tokens[: len(shared)])
         shared = shared[: different[0]] if len(different) else shared
     return len(shared) if len(shared) >= _SHARED_PREFIX_TOKENS else 0
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 Capability = Literal["exact", "label", "written"]
-Mode = Literal["one_of", "subset", "ranking"]
+Mode = Literal["one_of", "subset", "ranking", "trie", "first_token"]
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
@@ -21,7 +21,11 @@ class Question:
         prompt: Text before the choice, as it is (white space included).
         choices: Texts that may follow; equal texts share their probability.
         mode: `one_of` and `ranking`: the choices compete and their probabilities sum to 1. `subset`: every choice is
-            judged by itself: the probability of " yes" against " no" after prompt + choice + `verdict`.
+            judged by itself: the probability of " yes" against " no" after prompt + choice + `verdict`. `trie`: the
+            choices compete at every token where they part, and only there: the model's probabilities of the tokens
+            that go on are scaled to sum to 1, and multiplied along a choice; no choice may be the beginning of
+            another. `first_token`: the probability, among all tokens, of each choice's first token when it is
+            tokenised by itself; these do not sum to 1.
         verdict: What `subset` puts between a choice and the yes or no.
         length_normalised: Compare competing choices by their mean log-likelihood per token instead of the sum, for
             choices of very different length.
@@ -41,7 +45,7 @@ class Answer:
     Attributes:
         probabilities: float64 [n_choices] in [0, 1].
         log_likelihoods: float64 [n_choices], natural log of p(choice | prompt), summed over the choice's tokens; None
-            where the back end does not know it, and for `subset`.
+            where the back end does not know it, and for `subset` and `trie`; for `first_token` that token's alone.
         missing_mass: Probability of the tokens that a back end did not report, 0 where all are known.
     """
 

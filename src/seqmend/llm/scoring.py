@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from seqmend.errors import ResourceError
+from seqmend.llm.trie import Branch
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -108,6 +109,80 @@ class CausalScorer:
             yield from zip(group, found, strict=True)
 
     @torch.inference_mode()
+    def next_tokens(
+        self, rows: Sequence[Int64], choices: Sequence[Int64], prefix: Int64 | None = None
+    ) -> Iterator[tuple[int, Float64]]:
+        """Index and log-probabilities of the tokens that may come next after every row, in one pass for all of them.
+
+        Args:
+            rows: int64 [n_q], at least one token each.
+            choices: int64 [c_q], the tokens asked about, one array per row.
+            prefix: int64 [p], p >= 1: tokens that stand before every row; they are computed once.
+        """
+        cache, mask = (None, None) if prefix is None else self._prefill([prefix])
+        for group in batches([len(row) for row in rows], self.batch_tokens):
+            inputs = pad_sequence([torch.from_numpy(rows[index]) for index in group], batch_first=True)
+            if mask is None:
+                hidden = self.decoder(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
+            else:
+                chosen = torch.zeros(len(group), dtype=torch.int64)
+                past = _selected(cache, chosen.to(self.device))
+                hidden = self._forward(inputs, torch.cat([mask[chosen], torch.ones_like(inputs)], dim=1), past)
+            ends = torch.tensor([len(rows[index]) - 1 for index in group])
+            logits = self.logits(hidden[torch.arange(len(group)), ends.to(self.device)])
+            found = torch.log_softmax(logits, dim=1).double().cpu().numpy()
+            yield from ((index, found[place, choices[index]]) for place, index in enumerate(group))
+
+    @torch.inference_mode()
+    def branches(
+        self, prefixes: Sequence[Int64], branches: Sequence[Sequence[Branch]]
+    ) -> Iterator[tuple[int, list[Float64]]]:
+        """For every prefix, the log-probabilities of the tokens that may follow it, or a path after it.
+
+        What all prefixes begin with is computed once, each prefix once, and each path after it once.
+
+        Args:
+            prefixes: int64 [p_q], at least one token each.
+            branches: The places after each prefix, and the tokens that may follow there.
+        """
+        asked = [index for index in range(len(prefixes)) if branches[index]]
+        skip = self._n_shareable([prefixes[index] for index in asked])
+        past = self._prefill([prefixes[asked[0]][:skip]]) if skip else None
+        for group in batches([len(prefixes[index]) for index in asked], self.batch_tokens):
+            chosen = [asked[place] for place in group]
+            # The last token of a prefix is left to the paths, so that the empty path is one like the others.
+            cache, mask = self._prefill([prefixes[index][skip:-1] for index in chosen], past)
+            found: list[list[Float64]] = [[np.zeros(0)] * len(branches[index]) for index in chosen]
+            owners = [(place, at) for place, index in enumerate(chosen) for at in range(len(branches[index]))]
+            rows = [np.append(prefixes[chosen[p]][-1:], branches[chosen[p]][at].path) for p, at in owners]
+            for part in batches([mask.shape[1] + len(row) for row in rows], 4 * self.batch_tokens):
+                inputs = pad_sequence([torch.from_numpy(rows[number]) for number in part], batch_first=True)
+                picked = torch.tensor([owners[number][0] for number in part])
+                attended = torch.cat([mask[picked], torch.ones_like(inputs)], dim=1)
+                hidden = self._forward(inputs, attended, _selected(cache, picked.to(self.device)))
+                ends = torch.tensor([len(rows[number]) - 1 for number in part], device=hidden.device)
+                states = hidden[torch.arange(len(part), device=hidden.device), ends]
+                for number, values in zip(part, self.logits(states).log_softmax(1), strict=True):
+                    place, at = owners[number]
+                    children = torch.from_numpy(branches[chosen[place]][at].children).to(values.device)
+                    found[place][at] = values[children].double().cpu().numpy()
+            yield from zip(chosen, found, strict=True)
+
+    def _n_shareable(self, prefixes: list[Int64]) -> int:
+        """Tokens that all prefixes begin with, if they may be computed once; two of each prefix are left.
+
+        Between them and the rest of a shorter prefix stands padding, which sliding attention would count as distance.
+        """
+        longest = max(map(len, prefixes), default=0)
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
+        if len(prefixes) < 2 or (window is not None and longest > window):
+            return 0
+        shortest = min(map(len, prefixes)) - 2
+        together = np.stack([prefix[: max(shortest, 0)] for prefix in prefixes])
+        same = (together == together[0]).all(0)
+        return len(same) if same.all() else int(same.argmin())
+
+    @torch.inference_mode()
     def greedy(
         self, prefixes: Sequence[Int64], max_new_tokens: int, ends: Callable[[list[int]], bool]
     ) -> list[list[int]]:
@@ -165,8 +240,12 @@ class CausalScorer:
         finally:
             self.decoder.layers = layers
 
-    def _prefill(self, prefixes: list[Int64]) -> tuple[Any, torch.Tensor]:
+    def _prefill(
+        self, prefixes: list[Int64], past: tuple[Any, torch.Tensor] | None = None
+    ) -> tuple[Any, torch.Tensor]:
         """Keys and values of left-padded prefixes, and the mask int64 [B, P] of their real tokens.
+
+        `past` is what this method made of one beginning that stands before all of them.
 
         Padding stands on the left so that the rows that follow are next to the prefix in the cache: windows of sliding
         attention are counted in cache places.
@@ -177,11 +256,16 @@ class CausalScorer:
         for place, prefix in enumerate(prefixes):
             tokens[place, longest - len(prefix) :] = torch.from_numpy(prefix)
             mask[place, longest - len(prefix) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        cache = None
+        if past is not None:
+            chosen = torch.zeros(len(prefixes), dtype=torch.int64)
+            cache, mask = _selected(past[0], chosen.to(self.device)), torch.cat([past[1][chosen], mask], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -longest:]
         output = self.decoder(
             input_ids=tokens.to(self.device),
             attention_mask=mask.to(self.device),
             position_ids=positions.to(self.device),
+            past_key_values=cache,
             use_cache=True,
         )
         return output.past_key_values, mask
