@@ -1,15 +1,23 @@
 """What would belong in a flagged place: items of the catalogue, suggested by behaviour or by the language model."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from seqmend.interactions import Catalogue, clean_title
+from seqmend.errors import InputError
+from seqmend.files import write_atomic
+from seqmend.interactions import UNTITLED, Catalogue, clean_title
 from seqmend.llm import Encoder, LanguageModel
 from seqmend.menders.denoise.statistics import Float32, ItemStatistics
 from seqmend.menders.denoise.windows import Int32, Int64
@@ -26,17 +34,20 @@ class Suggestion:
         source: Who suggested it.
         text: What the language model wrote, where it did.
         grounding: How the text was tied to the catalogue: its very title, or the nearest title.
+        distance: Euclidean distance of the nearest title's vector from the text's.
     """
 
     item: int
     source: Literal["co-occurrence", "language model"]
     text: str = ""
     grounding: Literal["exact", "nearest", ""] = ""
+    distance: float | None = None
 
-    def to_dict(self) -> dict[str, str]:
-        """What a ledger's evidence says of it: source, and text and grounding where there are any."""
+    def to_dict(self) -> dict[str, str | float]:
+        """What a ledger's evidence says of it: source, and text, grounding and distance where there are any."""
         parts = {"source": self.source, "text": self.text, "grounding": self.grounding}
-        return {name: value for name, value in parts.items() if value}
+        known: dict[str, str | float] = {name: value for name, value in parts.items() if value}
+        return known if self.distance is None else {**known, "distance": round(self.distance, 4)}
 
 
 def suggest_by_behaviour(
@@ -86,21 +97,152 @@ def suggest_by_language(
         One suggestion per window; None where the model wrote nothing.
     """
     prompts = [_prompt(row, column, catalogue) for row, column in zip(items, columns.tolist(), strict=True)]
-    written = [clean_title(text.strip().split("\n")[0]) if text.strip() else "" for text in model.write(prompts, 24)]
-    exact = _by_title(catalogue, statistics)
-    vectors = encoder.embed([text or " " for text in written])
-    nearest = vectors @ title_vectors.T
-    _exclude(nearest, items, statistics)
-    found: list[Suggestion | None] = []
-    for text, row, scores in zip(written, items, nearest, strict=True):
-        item = exact.get(_normalised(text), 0)
-        if not text:
-            found.append(None)
-        elif item and item not in row:
-            found.append(Suggestion(item, "language model", text, "exact"))
-        else:
-            found.append(Suggestion(int(scores.argmax()), "language model", text, "nearest"))
-    return found
+    written = [first_title(text.strip()) for text in model.write(prompts, 24)]
+    return Grounding(catalogue, statistics.log_popularity, encoder, title_vectors).suggest(written, items)
+
+
+def first_title(text: str) -> str:
+    """The title that a text begins with: its first line up to a double quote, cleaned; empty where there is none.
+
+    >>> first_title('Alien" and more'), first_title("\\n")
+    ('Alien', '')
+    """
+    title = clean_title(text.split("\n")[0].split('"')[0])
+    return "" if title == UNTITLED else title
+
+
+@dataclass(frozen=True, eq=False)
+class GroundingTable:
+    """Vectors of a catalogue's titles by one reader, kept so that they are made once.
+
+    Attributes:
+        key: Digest of the catalogue and the reader that the vectors are of.
+        vectors: float32 [V + 1, e]; zeros where there is no title.
+    """
+
+    key: str
+    vectors: Float32
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, reader: Encoder) -> "GroundingTable":
+        """Ask the reader for the vector of every title."""
+        titled = np.flatnonzero(catalogue.has_title)
+        found = reader.embed([catalogue.prompt_titles[item] for item in titled.tolist()])
+        vectors = np.zeros((len(catalogue) + 1, found.shape[1]), dtype=np.float32)
+        vectors[titled] = found
+        return cls(_table_key(catalogue, reader), vectors)
+
+    def write(self, path: Path) -> None:
+        """Write as safetensors, atomically."""
+        with write_atomic(path) as temporary:
+            save_file({"vectors": self.vectors}, temporary, metadata={"key": self.key})
+
+    @classmethod
+    def read(cls, path: Path, catalogue: Catalogue, reader: Encoder) -> "GroundingTable":
+        """Read a table that was made of this catalogue by this reader.
+
+        Raises:
+            InputError: The file is no table, or is that of another catalogue or reader.
+        """
+        try:
+            with safe_open(path, "np") as file:
+                key, vectors = (file.metadata() or {}).get("key", ""), file.get_tensor("vectors")
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read the grounding table: {error}", where=str(path)) from error
+        table = cls(key, vectors)
+        table.check(catalogue, reader)
+        return table
+
+    def check(self, catalogue: Catalogue, reader: Encoder) -> None:
+        """Refuse to ground anything in another catalogue's titles, or with another reader's vectors.
+
+        Raises:
+            InputError: The table is that of another catalogue or reader.
+        """
+        if self.key != _table_key(catalogue, reader):
+            raise InputError(
+                "the grounding table was made for another catalogue or by another model",
+                expected=f"vectors of these {len(catalogue)} items' titles by {reader.identity}",
+                fix="make the table anew from the catalogue at hand",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """How texts are tied to items.
+
+    Attributes:
+        catalogue: The items.
+        popularity: How often each was chosen in training, in any increasing measure, [V + 1]; 0 = never.
+        reader: Makes the vectors of texts.
+        vectors: The reader's vectors of all titles, float32 [V + 1, e]; zeros where there is no title.
+        exclude: "window": never an item of the window (the flagged one is among them) or one that training lacks;
+            "padding": any item, and of several with the very title the first (LLM4DSR, generate_suggested_ids.py).
+        max_distance: Euclidean distance beyond which the nearest title is none; no limit where absent.
+    """
+
+    catalogue: Catalogue
+    popularity: npt.NDArray[np.floating]
+    reader: Encoder
+    vectors: Float32
+    exclude: Literal["window", "padding"] = "window"
+    max_distance: float | None = None
+
+    def suggest(self, texts: Sequence[str], items: Int32) -> list[Suggestion | None]:
+        """The item of every text's very title (apart from case, spaces and punctuation), else of the nearest one.
+
+        Distances are Euclidean, in double precision: in half precision they lose the nearest title (trap T9).
+
+        Args:
+            texts: One title per window; empty where nothing was written.
+            items: The windows, int32 [B, L].
+
+        Returns:
+            One suggestion per text; None for an empty one, or where no allowed title is near enough.
+        """
+        exact = self._by_title()
+        found: list[Suggestion | None] = []
+        for begin in range(0, len(texts), _BLOCK):
+            some, rows = texts[begin : begin + _BLOCK], items[begin : begin + _BLOCK]
+            for text, row, distances in zip(some, rows, self._distances(some, rows), strict=True):
+                item, nearest = exact.get(self._name(text), 0), int(distances.argmin())
+                if not text:
+                    found.append(None)
+                elif item and (self.exclude == "padding" or item not in row):
+                    found.append(Suggestion(item, "language model", text, "exact"))
+                elif distances[nearest] <= (np.inf if self.max_distance is None else self.max_distance):
+                    near = Suggestion(nearest, "language model", text, "nearest", float(distances[nearest]))
+                    found.append(near if np.isfinite(distances[nearest]) else None)
+                else:
+                    found.append(None)
+        return found
+
+    @cached_property
+    def _allowed(self) -> npt.NDArray[np.bool_]:
+        known = self.catalogue.has_title.copy()
+        return known & (self.popularity > 0) if self.exclude == "window" else known
+
+    def _by_title(self) -> dict[str, int]:
+        """Item of every title: the most popular, or the first, of those that have it."""
+        items = np.flatnonzero(self._allowed)
+        order = items[::-1] if self.exclude == "padding" else items[np.argsort(self.popularity[items], kind="stable")]
+        return {self._name(self.catalogue.prompt_titles[item]): int(item) for item in order.tolist()}
+
+    def _name(self, title: str) -> str:
+        return title if self.exclude == "padding" else _normalised(title)
+
+    def _distances(self, texts: Sequence[str], items: Int32) -> npt.NDArray[np.float64]:
+        ours, theirs = self.reader.embed([text or " " for text in texts]).astype(np.float64), self._titles
+        squares = (ours**2).sum(1)[:, None] + (theirs**2).sum(1) - 2 * ours @ theirs.T
+        distances = np.sqrt(np.maximum(squares, 0.0))
+        distances[:, ~self._allowed] = np.inf
+        if self.exclude == "window":
+            distances[np.arange(len(items))[:, None], items] = np.inf
+        return distances
+
+    @cached_property
+    def _titles(self) -> npt.NDArray[np.float64]:
+        return self.vectors.astype(np.float64)
 
 
 def _exclude(scores: npt.NDArray[np.floating], items: Int32, statistics: ItemStatistics) -> None:
@@ -115,11 +257,10 @@ def _prompt(row: Int32, column: int, catalogue: Catalogue) -> str:
     return "\n" + "".join(f"{catalogue.prompt_titles[item]}\n" for item in order if catalogue.has_title[item])
 
 
-def _by_title(catalogue: Catalogue, statistics: ItemStatistics) -> dict[str, int]:
-    order = np.argsort(statistics.log_popularity, kind="stable")
-    known: Sequence[int] = [int(item) for item in order if statistics.log_popularity[item] > 0]
-    return {_normalised(catalogue.prompt_titles[item]): item for item in known if catalogue.has_title[item]}
+def _table_key(catalogue: Catalogue, reader: Encoder) -> str:
+    told = [reader.identity, catalogue.item_ids.to_list(), catalogue.prompt_titles]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _normalised(title: str) -> str:
-    return " ".join(re.findall(r"\w+", title.casefold()))
+    return " ".join(re.findall(r"\w+", title.casefold())) or title
