@@ -1,6 +1,7 @@
 """What a run is told: one typed configuration, read from TOML or made by the command line."""
 
 import difflib
+import os
 import tomllib
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions import ColumnNames, NoiseKind
+from seqmend.llm import Budget
 from seqmend.menders.denoise import DenoiseConfig
 from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
@@ -87,9 +89,13 @@ class LanguageConfig(_Section):
         model: Name or folder of a language model, or "none".
         encoder: Name or folder of a sentence encoder, or "none": titles are no evidence then.
         test_windows: Windows of the test histories that the model is asked about.
-        max_calls: Most new questions of one run.
+        max_calls: Most new questions of one run. Like the other limits it ends the reading of windows early; only where
+            it does not pay for every title's representation, which all verdicts need, the run stops.
         max_tokens: Most new tokens of one run.
         max_seconds: Most seconds of one run spent asking.
+        max_money: Most money of one run, in the currency of the prices.
+        prompt_price: Of a million tokens that the model reads.
+        completion_price: Of a million tokens that it writes.
     """
 
     model: str | None = "smollm2-135m"
@@ -98,6 +104,26 @@ class LanguageConfig(_Section):
     max_calls: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=0)
     max_seconds: float | None = Field(default=None, ge=0)
+    max_money: float | None = Field(default=None, ge=0)
+    prompt_price: float = Field(default=0.0, ge=0)
+    completion_price: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> "LanguageConfig":
+        if self.max_money is not None and not (self.prompt_price or self.completion_price):
+            raise ValueError("max_money needs prompt_price or completion_price, per million tokens")
+        return self
+
+    def budget(self) -> Budget:
+        """What the model may cost."""
+        return Budget(
+            self.max_calls,
+            self.max_tokens,
+            self.max_seconds,
+            self.max_money,
+            self.prompt_price,
+            self.completion_price,
+        )
 
     @field_validator("model", "encoder", mode="before")
     @classmethod
@@ -154,8 +180,11 @@ class RunConfig(_Section):
         return cls.from_dict(values, str(path))
 
     def write(self, path: Path) -> None:
-        """Write as TOML, atomically; absent values are left out."""
+        """Write as TOML, atomically; absent values are left out, and paths are relative to the file's folder."""
         values = self.model_dump(mode="json", exclude_none=True)
+        for name in ("interactions", "items"):
+            if given := getattr(self.data, name):
+                values["data"][name] = os.path.relpath(given, path.parent)
         for name in ("model", "encoder"):  # left out they would mean the default
             values["language"].setdefault(name, _NONE)
         with write_atomic(path) as temporary:

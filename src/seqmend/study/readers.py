@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqmend import assets
-from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LocalModel, SentenceEncoder
+from seqmend.llm import Encoder, Journal, JournaledModel, LocalModel, SentenceEncoder
 from seqmend.progress import Progress
 from seqmend.study.config import LanguageConfig
 
@@ -34,5 +34,4 @@ def load_readers(language: LanguageConfig, journal: Path, progress: Progress) ->
     if language.model is None:
         return Readers(encoder, None)
     model = LocalModel.load(assets.resolve(language.model, "model", progress))
-    budget = Budget(calls=language.max_calls, tokens=language.max_tokens, seconds=language.max_seconds)
-    return Readers(encoder, JournaledModel(model, Journal(journal), budget, progress=progress))
+    return Readers(encoder, JournaledModel(model, Journal(journal), language.budget(), progress=progress))

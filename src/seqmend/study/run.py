@@ -101,7 +101,7 @@ class _Study:
             self.split.sequences.fingerprint,
             config.split,
             config.denoise.model_dump(),
-            config.language.model_dump(include={"model", "encoder", "test_windows"}),
+            config.language.model_dump(),
         )
 
         def load() -> dict[str, Any]:

@@ -15,8 +15,9 @@ class DenoiseConfig(BaseModel):
         corruption_rounds: How often every training window is corrupted anew.
         folds: Groups of users; a user is judged by statistics of the other groups.
         tuning_windows: Self-corrupted windows that the language model is asked about, to learn how far to trust it.
-        language_windows: Windows of the log that the language model is asked about, those whose other witnesses are
-            least decided; absent: every window.
+        language_windows: Windows of the log that the language model reads, those first whose verdict it is expected to
+            change most; absent: every window, as far as the budget goes.
+        language_share: The same limit as a share of the windows; the lower holds.
         language_replacements: Replacements that the language model is asked to suggest, the surest edits first; the
             others are suggested by co-occurrence.
         noise_rate: Share of noise in the log; estimated where absent.
@@ -35,6 +36,7 @@ class DenoiseConfig(BaseModel):
     folds: int = Field(default=5, ge=2)
     tuning_windows: int = Field(default=400, ge=50)
     language_windows: int | None = Field(default=None, ge=0)
+    language_share: float | None = Field(default=None, ge=0, le=1)
     language_replacements: int = Field(default=100, ge=0)
     noise_rate: float | None = Field(default=None, gt=0, lt=1)
     threshold: float = Field(default=0.5, ge=0, le=1)

@@ -11,6 +11,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, View
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel
+from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
 from seqmend.menders.denoise.fusion import (
@@ -111,7 +112,6 @@ class Denoiser:
             owners: Whose sequence each one is, str [U], where sequences are windows of users rather than users.
         """
         windows = cut(sequences, self.config.max_length, self.config.stride)
-        limit = self.config.language_windows if language_windows is None else language_windows
         evidence = self._evidence(
             windows, self._folds_of(sequences.user_ids if owners is None else owners)[windows.users]
         )
@@ -120,16 +120,17 @@ class Denoiser:
         alone = {
             name: self._over_cells(self._alone[name], evidence[:, :, [at]], real) for name, at in self._single.items()
         }
-        fused, asked = llm_free, np.zeros(len(windows), dtype=bool)
+        fused, asked = llm_free, np.zeros(len(windows), dtype=np.bool_)
         if self.model is not None:
             informed = blend(llm_free, self._over_cells(self._informed, evidence, real), self._title_trust)
-            asked[_most_doubted(self._confidence(informed), limit)] = True
-            cells = real & asked[:, None]
-            heard = np.full(real.shape, np.nan)
-            heard[asked] = testimony(windows.items[asked], sequences.catalogue, self.model)
-            alone[WINDOW_WITNESS] = self._over_cells(self._window_alone, heard[:, :, None], cells)
-            fused = np.where(cells, np.nan, informed)
-            if cells.any():
+            fused = informed.copy()
+            most = most_windows(self.config, len(windows), language_windows)
+            if self._window is not None and self._window.trust and most:
+                chosen = by_expected_change(self._confidence(informed))[:most]
+                heard = self._read(windows, chosen, sequences.catalogue)
+                asked = _heard(heard)
+                cells = real & asked[:, None]
+                alone[WINDOW_WITNESS] = self._over_cells(self._window_alone, heard[:, :, None], cells)
                 fused[cells] = self._window.probability(informed[cells], heard[cells])
 
         def by_position(probability: Float64) -> Float64:
@@ -230,13 +231,15 @@ class Denoiser:
             probability[real & labels], probability[real & ~labels]
         )
         if self.model is not None:
-            chosen = _most_doubted(self._confidence(probability), self.config.tuning_windows)
-            cells = real[chosen]
-            words = testimony(windows.items[chosen], catalogue, self.model)[cells]
-            known = labels[chosen][cells]
-            self._window_alone = LogisticFusion().fit(words[:, None], known)
-            owners = np.broadcast_to(windows.users[chosen][:, None], cells.shape)[cells]
-            self._window = WindowFusion().fit(probability[chosen][cells], words, known, owners.astype(np.int64))
+            chosen = by_expected_change(self._confidence(probability))[: self.config.tuning_windows]
+            heard = self._read(windows, chosen, catalogue)
+            cells = real & _heard(heard)[:, None]
+            self._window = None
+            if labels[cells].sum() >= _LEAST_NOISE:
+                words, known = heard[cells], labels[cells]
+                self._window_alone = LogisticFusion().fit(words[:, None], known)
+                owners = np.broadcast_to(windows.users[:, None], cells.shape)[cells]
+                self._window = WindowFusion().fit(probability[cells], words, known, owners.astype(np.int64))
 
     def _folds_of(self, user_ids: pl.Series) -> Int64:
         """Fold of every user by a hash of the id, int64 [U]; -1 for users that were not learned from."""
@@ -259,6 +262,19 @@ class Denoiser:
             done += int(rows.sum())
         return evidence
 
+    def _read(self, windows: Windows, rows: Int64, catalogue: Catalogue) -> Float64:
+        """What the language model says of the given windows, float64 [B, L]; NaN where not asked, or not paid for."""
+        model = self.model
+        assert model is not None
+
+        def read(some: Int64) -> list[Float64]:
+            return list(testimony(windows.items[some], catalogue, model))
+
+        heard = np.full(windows.items.shape, np.nan)
+        for row, values in ask_while_paid(rows, read, self.progress).items():
+            heard[row] = values
+        return heard
+
     def _over_cells(self, fusion: CheapFusion | LogisticFusion, inputs: Float32 | Float64, cells: Bool) -> Float64:
         """The fusion's probability in the given cells, float64 [B, L]; NaN elsewhere."""
         probability = np.full(cells.shape, np.nan)
@@ -275,16 +291,15 @@ class Denoiser:
         )
         if ask and self.model is not None and self.encoder is not None and self.config.language_replacements:
             surest = np.argsort(-gate[around.rows], kind="stable")[: self.config.language_replacements]
-            written = suggest_by_language(
-                around.items[surest],
-                around.columns[surest],
-                catalogue,
-                self._everyone,
-                self.model,
-                self.encoder,
-                self._title_vectors,
-            )
-            for index, suggestion in zip(surest.tolist(), written, strict=True):
+            model, encoder = self.model, self.encoder
+
+            def write(some: Int64) -> list[Suggestion | None]:
+                items, columns = around.items[some], around.columns[some]
+                return suggest_by_language(
+                    items, columns, catalogue, self._everyone, model, encoder, self._title_vectors
+                )
+
+            for index, suggestion in ask_while_paid(surest, write, self.progress, "writing replacements").items():
                 suggestions[index] = suggestion or suggestions[index]
         return suggestions
 
@@ -300,10 +315,9 @@ def _title_vectors(catalogue: Catalogue, reader: Encoder | LanguageModel | None)
     return vectors
 
 
-def _most_doubted(confidence: Float64, limit: int | None) -> Int64:
-    """Rows with the most doubt (the variance of a yes or no, summed over the window), at most `limit`, in row order."""
-    doubt = np.nansum(confidence * (1 - confidence), axis=1)
-    return np.sort(np.argsort(-doubt, kind="stable")[: len(confidence) if limit is None else limit])
+def _heard(testimony: Float64) -> Bool:
+    """Which windows were read, bool [B]."""
+    return np.asarray(~np.isnan(testimony).any(axis=1))
 
 
 def _flagged(gate: Float64, threshold: float, sequences: Sequences, max_edits: int | None) -> Int64:
