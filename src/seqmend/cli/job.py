@@ -16,19 +16,24 @@ from rich.table import Table
 from seqmend.cli.app import app
 from seqmend.cli.console import out_console, showing
 from seqmend.cli.options import (
+    Config,
     Delimiter,
     Encoding,
     Interactions,
     ItemColumn,
     Items,
     KeepRepeats,
+    Model,
     Order,
     RatingColumn,
+    Set,
+    Threshold,
     TimeColumn,
     TitleColumn,
     UserColumn,
+    configured,
+    data_options,
 )
-from seqmend.errors import InputError
 
 
 @app.command()
@@ -93,49 +98,29 @@ def _log_table(summary: dict[str, Any]) -> Table:
 
 
 @app.command()
+@data_options
 def run(
-    config: Annotated[Path | None, typer.Argument(help="A TOML configuration; flags override it.")] = None,
+    data: dict[str, Any],
+    config: Config = None,
     out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/run"),
-    interactions: Annotated[
-        Path | None, typer.Option("--interactions", help="The log, instead of a configuration.")
-    ] = None,
-    corpus: Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data).")] = None,
-    items: Items = None,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    rating_column: RatingColumn = None,
-    title_column: TitleColumn = None,
-    delimiter: Delimiter = None,
-    encoding: Encoding = None,
-    order: Annotated[str | None, typer.Option("--order", help='"file": the rows are in the order of time.')] = None,
-    keep_repeats: Annotated[bool | None, typer.Option("--keep-repeats/--drop-repeats")] = None,
-    model: Annotated[str | None, typer.Option("--model", help='Language model: a name, a folder, or "none".')] = None,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Least confidence of an edit.")] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")] = None,
+    model: Model = None,
+    threshold: Threshold = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds.")] = None,
     noise: Annotated[str | None, typer.Option("--noise", help="Inject known noise: KIND or KIND:RATIO.")] = None,
+    settings: Set = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")] = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Do the whole job: judge, edit, retrain, compare, report. The same command resumes a stopped run."""
-    given = dict(locals())
-    from seqmend.study import DataConfig, RunConfig
+    from seqmend.study import RunConfig
 
-    values = RunConfig.read(config).model_dump(exclude_unset=True) if config else {}
-    override = {key: given[key] for key in DataConfig.model_fields if given.get(key) is not None}
-    if override:
-        values["data"] = {**values.get("data", {}), **override}
-    if model is not None:
-        values["language"] = {**values.get("language", {}), "model": None if model == "none" else model}
-    if threshold is not None:
-        values["denoise"] = {**values.get("denoise", {}), "threshold": threshold}
+    values = configured(config, data, settings, model=model, threshold=threshold)
     if seeds is not None:
         values["seeds"] = tuple(range(seeds))
     if noise is not None:
         kind, _, ratio = noise.partition(":")
         values["noise"] = {"kind": kind, **({"ratio": ratio} if ratio else {})}
-    if not values.get("data"):
-        raise InputError("no data", fix="give a configuration file, --interactions FILE or --corpus NAME")
-    _do(RunConfig.from_dict(values, str(config) if config else "options"), out, show)
+    _do(RunConfig.from_dict(values, str(config) if config else "options"), out, show, jobs)
 
 
 @app.command()
@@ -149,13 +134,13 @@ def demo(
     _do(demo_config(), out, show)
 
 
-def _do(config: Any, out: Path, show: bool) -> None:
+def _do(config: Any, out: Path, show: bool, jobs: int | None = None) -> None:
     from seqmend import study
     from seqmend.report import terminal_summary, write_report
 
     begin = time.monotonic()
     with showing() as progress:
-        study.run(config, out, progress)
+        study.run(config, out, progress, jobs)
         progress("writing the report", 0, 0)
         page = write_report(out)
     out_console.print(terminal_summary(out))

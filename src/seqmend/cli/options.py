@@ -1,9 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they make of a configuration."""
 
+import functools
+import inspect
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from seqmend.errors import InputError
 
 Interactions = Annotated[Path, typer.Argument(help="The log: CSV, TSV, Parquet, JSON lines or RecBole .inter.")]
 Items = Annotated[Path | None, typer.Option("--items", help="Items with titles, in any of these formats.")]
@@ -16,3 +22,100 @@ Delimiter = Annotated[str | None, typer.Option("--delimiter", help="Of delimited
 Encoding = Annotated[str | None, typer.Option("--encoding", help="Of delimited text; detected otherwise.")]
 Order = Annotated[str, typer.Option("--order", help='"file": the rows are in the order of time.')]
 KeepRepeats = Annotated[bool, typer.Option("--keep-repeats", help="Keep exact repeats of user, item and time.")]
+
+Config = Annotated[Path | None, typer.Argument(help="A TOML configuration; flags override it.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML configuration; options override it.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as training.loss=gbce; may be repeated."),
+]
+Model = Annotated[str | None, typer.Option("--model", help='Language model: a name, a folder, or "none".')]
+Threshold = Annotated[float | None, typer.Option("--threshold", help="Least confidence of an edit.")]
+
+_DATA: dict[str, Any] = {
+    "interactions": Annotated[Path | None, typer.Option("--interactions", help="The log.")],
+    "corpus": Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data), not files.")],
+    "items": Items,
+    "user_column": UserColumn,
+    "item_column": ItemColumn,
+    "time_column": TimeColumn,
+    "rating_column": RatingColumn,
+    "title_column": TitleColumn,
+    "delimiter": Delimiter,
+    "encoding": Encoding,
+    "order": Annotated[str | None, typer.Option("--order", help='"file": the rows are in the order of time.')],
+    "keep_repeats": Annotated[bool | None, typer.Option("--keep-repeats/--drop-repeats")],
+}
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name a log; it takes the given ones as `data`, by name."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        values = {name: given.pop(name) for name in _DATA}
+        command(**given, data={name: value for name, value in values.items() if value is not None})
+
+    own = inspect.signature(command)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _DATA.items()
+    ]
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.parameters.items()
+        if name != "data"
+    ]
+    wrapped.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
+    return wrapped
+
+
+def configured(
+    config: Path | None,
+    data: dict[str, Any],
+    settings: list[str] | None,
+    *,
+    model: str | None = None,
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """Plain values of a configuration, with what the options say in their place.
+
+    Args:
+        config: TOML file.
+        data: Settings of the section of this name.
+        settings: KEY=VALUE, the key with its sections.
+        model: Language model.
+        threshold: Least confidence of an edit.
+
+    Raises:
+        InputError: The file cannot be used, a setting sets nothing, or no data are named.
+    """
+    from seqmend.study import RunConfig
+
+    values: dict[str, Any] = RunConfig.read(config).model_dump(mode="json", exclude_unset=True) if config else {}
+    given = {"data": data, "language": {"model": model}, "denoise": {"threshold": threshold}}
+    for section, options in given.items():
+        if override := {key: value for key, value in options.items() if value is not None}:
+            values[section] = {**values.get(section, {}), **override}
+    for setting in settings or ():
+        key, is_set, text = setting.partition("=")
+        if not is_set:
+            raise InputError(f"--set {setting} sets nothing", expected="KEY=VALUE, such as training.loss=gbce")
+        section = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise InputError(f"--set {setting}: {parent} is a value and has no settings of its own")
+        section[last] = _value(text)
+    if not values.get("data"):
+        raise InputError("no data", fix="give a configuration file, --interactions FILE or --corpus NAME")
+    return values
+
+
+def _value(text: str) -> Any:
+    """As TOML would read it, or the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

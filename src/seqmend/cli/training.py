@@ -1,6 +1,5 @@
 """Backbones by themselves: train and evaluate."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,26 +9,18 @@ from rich.table import Table
 
 from seqmend.cli.app import app
 from seqmend.cli.console import JsonFile, out_console, showing, write_figures
-from seqmend.cli.options import Items
+from seqmend.cli.options import ConfigFile, Set, configured, data_options
 from seqmend.errors import InputError
 
-_Config = Annotated[Path | None, typer.Option("--config", help="A TOML configuration; options override it.")]
-_Log = Annotated[Path | None, typer.Option("--interactions", help="The log.")]
-_Corpus = Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data), instead of files.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as training.loss=gbce; may be repeated."),
-]
 _SHOWN = ("hr@1", "hr@5", "hr@10", "hr@20", "ndcg@10", "mrr")  # all others stand in the files
 
 
 @app.command()
+@data_options
 def train(
+    data: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", help="Folder for the models and their metrics.")],
-    config: _Config = None,
-    interactions: _Log = None,
-    items: Items = None,
-    corpus: _Corpus = None,
+    config: ConfigFile = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", help="sasrec, bert4rec, gru4rec, caser, fmlprec, lrurec, or a robust one."),
@@ -37,13 +28,13 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Most passes over the log.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds; 1 by default.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")] = None,
-    settings: _Set = None,
+    settings: Set = None,
     json_file: JsonFile = None,
 ) -> None:
     """Train a backbone on a log as it is, and measure it on held-out interactions. The same command resumes."""
     from seqmend import study
 
-    values = _values(config, interactions, items, corpus, settings)
+    values = configured(config, data, settings)
     if backbone is not None:
         same = values.get("backbone", {}).get("name") in (None, backbone)
         values["backbone"] = {**(values.get("backbone", {}) if same else {}), "name": backbone}
@@ -59,18 +50,17 @@ def train(
 
 
 @app.command()
+@data_options
 def evaluate(
+    data: dict[str, Any],
     model: Annotated[Path, typer.Argument(help="What seqmend train wrote, or one of its model folders.")],
-    config: _Config = None,
-    interactions: _Log = None,
-    items: Items = None,
-    corpus: _Corpus = None,
+    config: ConfigFile = None,
     part: Annotated[str, typer.Option("--part", help="valid or test.")] = "test",
     negatives: Annotated[
         int, typer.Option("--negatives", min=0, help="Rank also among so many sampled negatives per user.")
     ] = 0,
     memory: Annotated[int, typer.Option("--memory", min=1, help="MiB that scores may take at once.")] = 64,
-    settings: _Set = None,
+    settings: Set = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure trained backbones on a log; by default the one that they were trained on."""
@@ -79,48 +69,14 @@ def evaluate(
     if part not in ("valid", "test"):
         raise InputError(f"--part {part} is not known", expected="valid or test")
     own = model / "config.toml"
-    if config is None and interactions is None and corpus is None and own.exists():
+    if config is None and not data and own.exists():
         config = own
-    values = _values(config, interactions, items, corpus, settings)
+    values = configured(config, data, settings)
     parsed = study.RunConfig.from_dict(values, str(config) if config else "options")
     with showing() as progress:
         metrics = study.evaluate_backbone(model, parsed, progress, part=part, negatives=negatives, memory=memory << 20)
     write_figures(json_file, metrics)
     _print(metrics, part)
-
-
-def _values(
-    config: Path | None, interactions: Path | None, items: Path | None, corpus: str | None, settings: list[str] | None
-) -> dict[str, Any]:
-    """Plain values of a configuration, with what the options say in their place."""
-    from seqmend.study import RunConfig
-
-    values: dict[str, Any] = RunConfig.read(config).model_dump(mode="json", exclude_unset=True) if config else {}
-    data = {"interactions": interactions, "items": items, "corpus": corpus}
-    if given := {key: value for key, value in data.items() if value is not None}:
-        values["data"] = {**values.get("data", {}), **given}
-    for setting in settings or ():
-        key, is_set, text = setting.partition("=")
-        if not is_set:
-            raise InputError(f"--set {setting} sets nothing", expected="KEY=VALUE, such as training.loss=gbce")
-        section = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            section = section.setdefault(parent, {})
-            if not isinstance(section, dict):
-                raise InputError(f"--set {setting}: {parent} is a value and has no settings of its own")
-        section[last] = _value(text)
-    if not values.get("data"):
-        raise InputError("no data", fix="give --interactions FILE, --corpus NAME or --config FILE")
-    return values
-
-
-def _value(text: str) -> Any:
-    """As TOML would read it, or the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _print(metrics: dict[str, Any], part: str) -> None:
