@@ -125,6 +125,24 @@ def test_choices_are_those_of_full_forward_passes(
         assert answer.probabilities.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("folder", ["tiny_folder", "sliding_folder"])
+@pytest.mark.parametrize("instruction", ["", "One of these titles does not belong to the others, which?\n"])
+def test_labels_of_one_token_are_read_off_one_pass(
+    folder: str, instruction: str, sentences: list[str], request: pytest.FixtureRequest
+) -> None:
+    model = LocalModel.load(request.getfixturevalue(folder), device="cpu", dtype="float32", batch_tokens=64)
+    prompts = [f"{instruction}{text[:length]}:" for text in sentences[:3] for length in (3, 9)]
+    questions = [Question(prompt, ("A", "B", "C")) for prompt in prompts]
+    for question, answer in zip(questions, model.choose(questions), strict=True):
+        expected = [naive_likelihood(model, question.prompt, choice) for choice in question.choices]
+        np.testing.assert_allclose(answer.log_likelihoods, expected, atol=1e-4)
+    tokens_one_by_one = sum(len(naive_tokens(model, prompt)[0]) for prompt in prompts)
+    if instruction:
+        assert model.usage.prompt_tokens < tokens_one_by_one
+    else:
+        assert model.usage.prompt_tokens == tokens_one_by_one
+
+
 def test_a_prompt_whose_end_joins_the_choice_is_judged_alike_for_all(tiny: LocalModel) -> None:
     """The space that ends the prompt becomes part of the choices' first tokens."""
     question = Question("Ann bought ", ("Toy Story", "Lion King"))
