@@ -35,7 +35,7 @@ format: setup
 bench: setup
 	$(BIN)/seqmend bench ingest
 	$(BIN)/seqmend bench backbones
-	$(BIN)/python benchmarks/language_model.py
+	$(BIN)/seqmend bench scoring
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache

@@ -1,12 +1,16 @@
 """Studies: from a configuration through cached stages to a run directory, and the benchmarks behind every claim."""
 
+from seqmend.study.applying import apply_ledger, export_run, undo_ledger
 from seqmend.study.backbones import BackbonesConfig, bench_backbones, bench_scaling
+from seqmend.study.comparison import compare_runs
 from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
 from seqmend.study.data import read_data
 from seqmend.study.demo import demo_config
 from seqmend.study.detect import bench_detect, bench_detect_by_name
 from seqmend.study.ingest import bench_ingest
+from seqmend.study.mending import denoise
 from seqmend.study.run import run
+from seqmend.study.scoring import bench_scoring, windows_of_titles
 from seqmend.study.training import evaluate_backbone, train_backbone
 
 __all__ = [
@@ -16,14 +20,21 @@ __all__ = [
     "LanguageConfig",
     "NoiseConfig",
     "RunConfig",
+    "apply_ledger",
     "bench_backbones",
     "bench_detect",
     "bench_detect_by_name",
     "bench_ingest",
     "bench_scaling",
+    "bench_scoring",
+    "compare_runs",
     "demo_config",
+    "denoise",
     "evaluate_backbone",
+    "export_run",
     "read_data",
     "run",
     "train_backbone",
+    "undo_ledger",
+    "windows_of_titles",
 ]
