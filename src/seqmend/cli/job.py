@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from seqmend.cli.app import app
-from seqmend.cli.console import out_console, showing
+from seqmend.cli.console import JsonFile, out_console, showing, write_figures
 from seqmend.cli.options import (
     Config,
     Delimiter,
@@ -34,6 +34,8 @@ from seqmend.cli.options import (
     configured,
     data_options,
 )
+
+_COMPARED = ("hr@10", "ndcg@10", "hr@20", "ndcg@20")
 
 
 @app.command()
@@ -157,3 +159,37 @@ def report(run: Annotated[Path, typer.Argument(help="A finished run directory.")
     page = write_report(run)
     out_console.print(terminal_summary(run))
     out_console.print(f"\nReport: [bold]{escape(str(page))}[/]", highlight=False)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run directories.")],
+    json_file: JsonFile = None,
+) -> None:
+    """The arms of several runs in one table."""
+    from seqmend import study
+
+    figures = study.compare_runs(runs)
+    write_figures(json_file, figures)
+    table = Table(box=None, header_style="bold")
+    for column in ("run", "backbone", "arm", "test histories"):
+        table.add_column(column, overflow="fold")
+    for column in ("seeds", *(name.upper() for name in _COMPARED)):
+        table.add_column(column, justify="right", no_wrap=True)
+    names = [arm["run"] for arm in figures["arms"]]
+    for number, arm in enumerate(figures["arms"]):
+        is_first = number == 0 or names[number - 1] != names[number]
+        table.add_row(
+            escape(names[number]) if is_first else "",
+            arm["backbone"],
+            arm["arm"],
+            arm["test_history"].replace("_", " "),
+            str(arm["seeds"]),
+            *(f"{arm['metrics'][name]:.4f}" for name in _COMPARED),
+            end_section=number + 1 < len(names) and names[number + 1] != names[number],
+        )
+    out_console.print(table)
+    if not figures["same_targets"]:
+        out_console.print(
+            "These runs were measured on different data, splits or noise: compare within a run only.", style="yellow"
+        )

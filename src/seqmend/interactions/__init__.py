@@ -9,7 +9,7 @@ from seqmend.interactions.reading import read_log
 from seqmend.interactions.sequences import PADDING, Catalogue, Sequences
 from seqmend.interactions.splits import Split, Targets, View, global_time, leave_one_out, window_targets
 from seqmend.interactions.titles import UNTITLED, clean_title
-from seqmend.interactions.writing import write_interactions
+from seqmend.interactions.writing import write_interactions, write_table
 
 __all__ = [
     "ALIASES",
@@ -39,4 +39,5 @@ __all__ = [
     "undo",
     "window_targets",
     "write_interactions",
+    "write_table",
 ]

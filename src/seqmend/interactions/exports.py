@@ -12,7 +12,7 @@ from seqmend.errors import InputError
 from seqmend.interactions.sequences import PADDING, Sequences
 from seqmend.interactions.writing import write_interactions, write_table
 
-ExportFormat = Literal["recbole", "rectools", "rectools-csv", "replay"]
+ExportFormat = Literal["recbole", "rectools", "rectools-csv", "replay", "parquet", "csv"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def export_log(
     - "rectools": `interactions.parquet` with the names of RecTools' `Columns`: user_id, item_id, weight, datetime.
     - "rectools-csv": the same as CSV, which RecTools reads without PyArrow.
     - "replay": `interactions.parquet` with query_id, item_id, timestamp, as in RePlay's documentation.
+    - "parquet", "csv": `interactions` with SeqMend's own names, as by `write_interactions`.
 
     Items are item_id and title in all of them.
 
@@ -56,6 +57,9 @@ def export_log(
     items = pl.DataFrame({"item_id": catalogue.item_ids[1:], "title": catalogue.titles[1:]})
     if format_ == "recbole":
         export = Export(folder / f"{folder.name}.inter", folder / f"{folder.name}.item")
+        write_interactions(sequences, export.interactions, weights=weights)
+    elif format_ in ("parquet", "csv"):
+        export = Export(folder / f"interactions.{format_}", folder / f"items.{format_}")
         write_interactions(sequences, export.interactions, weights=weights)
     else:
         ending = ".csv" if format_ == "rectools-csv" else ".parquet"

@@ -23,13 +23,12 @@ from seqmend.evaluation import (
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Sequences, Split, global_time, leave_one_out, undo
 from seqmend.ledger import Ledger
-from seqmend.llm import JournaledModel
-from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
 from seqmend.study.arms import ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import Arm, RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
+from seqmend.study.mending import judge, usage
 from seqmend.study.parallel import Pool, default_jobs, pool
 from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory, fingerprint
@@ -114,23 +113,19 @@ class _Study:
     def _judge_and_propose(self, names: dict[Any, str]) -> None:
         config, path = self.config, self.directory.path
         models = load_readers(config.language, path / "journal.sqlite", self.progress)
-        mender = Denoiser(config.denoise, models.encoder, models.model, self.progress).fit(self.train)
-        verdicts = {
-            "train": mender.judge(self.train),
-            "test": mender.judge(self.before_test, config.language.test_windows),
-        }
+        mender, verdicts = judge(config, self.split, models, self.progress)
         rng = np.random.default_rng(config.denoise.seed + 1)
         proposals: dict[str, list[Ledger]] = {name: [] for name in names}
         for view, said in verdicts.items():
-            fused = mender.propose_from(said, view)  # type: ignore[arg-type]
+            fused = mender.propose_from(said, view)
             proposals["mended"].append(fused)
             if "llm_free" in names:
-                free = mender.propose_from(said, view, gate=said.llm_free, ask=False)  # type: ignore[arg-type]
+                free = mender.propose_from(said, view, gate=said.llm_free, ask=False)
                 proposals["llm_free"].append(free)
             if "random" in names:
                 chance = np.zeros(said.sequences.n_interactions)
                 chance[rng.permutation(len(chance))[: len(fused)]] = 1.0
-                random = mender.propose_from(said, view, gate=chance, ask=False)  # type: ignore[arg-type]
+                random = mender.propose_from(said, view, gate=chance, ask=False)
                 proposals["random"].append(random)
         for arm, (train, test) in proposals.items():
             ledger = train.merge(test).accept(config.denoise.threshold)
@@ -148,7 +143,7 @@ class _Study:
             path / "stages" / "denoise.json",
             {
                 "detection": detection,
-                "llm": _usage(models.model, verdicts),
+                "llm": usage(models.model, verdicts),
                 "noise_rate": mender.noise_rate,
                 "future_aware": True,
             },
@@ -339,22 +334,3 @@ def _ones(sequences: Sequences) -> npt.NDArray[np.float32]:
 
 def _rows_before(sequences: Sequences, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return sequences.positions < np.repeat(ends, sequences.lengths)
-
-
-def _usage(model: JournaledModel | None, verdicts: dict[str, Verdicts]) -> dict[str, Any]:
-    windows = {
-        "windows_asked": int(sum(said.asked.sum() for said in verdicts.values())),
-        "windows_total": int(sum(len(said.windows) for said in verdicts.values())),
-    }
-    if model is None:
-        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0, "cache_hits": 0, **windows}
-    usage = model.usage
-    return {
-        "calls": usage.calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "seconds": usage.seconds,
-        "cache_hits": model.cache_hits,
-        "model": model.identity,
-        **windows,
-    }

@@ -1,0 +1,114 @@
+"""The denoise mender by itself: a log to a ledger, without trainings."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seqmend.errors import InputError
+from seqmend.interactions import Sequences, Split, View, global_time, leave_one_out
+from seqmend.ledger import Ledger
+from seqmend.llm import JournaledModel
+from seqmend.menders.denoise import Denoiser, Verdicts
+from seqmend.progress import Progress, silent
+from seqmend.study.config import RunConfig
+from seqmend.study.data import before_test, read_data
+from seqmend.study.readers import Readers, load_readers
+
+T = TypeVar("T")
+
+
+def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Judge a log as it is, and write what the denoise mender would edit; a stopped or killed call goes on.
+
+    Args:
+        config: Of it the data, split, language and denoise sections count.
+        out: The ledger; the journal of the language model's answers is put beside it.
+        progress: Told what is being done.
+
+    Returns:
+        `ledger, noise_rate, views` (by view: `interactions, proposed, accepted, users`) and `llm` as in `metrics.json`.
+
+    Raises:
+        InputError: The log, the settings or the file cannot be used; nothing was written.
+        ResourceError: A model or corpus is missing or failing.
+        BudgetExceeded: The budget does not pay for every title; what was asked is kept for the next time.
+    """
+    if config.noise is not None:
+        raise InputError(
+            "a ledger is for the log as it is, and the configuration spoils it with known noise",
+            fix="leave [noise] out, or use seqmend run",
+        )
+    if out.suffix != ".parquet" or out.is_dir():
+        raise InputError("a ledger cannot be written here", where=str(out), expected="a file ending in .parquet")
+    log = read_data(config.data, progress)
+    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    journal = out.with_suffix(".journal.sqlite")
+
+    def judge_and_propose() -> tuple[Ledger, dict[str, Any]]:
+        readers = load_readers(config.language, journal, progress)
+        mender, verdicts = judge(config, split, readers, progress)
+        train, test = (mender.propose_from(verdicts[view], view) for view in ("train", "test"))
+        said = {"noise_rate": mender.noise_rate, "llm": usage(readers.model, verdicts)}
+        return train.merge(test).accept(config.denoise.threshold), said
+
+    ledger, said = _leaving_nothing_behind(journal, judge_and_propose)
+    ledger.write(out)
+    parts: dict[View, Sequences] = {"train": split.train, "test": before_test(split)}
+    views: dict[str, Any] = {}
+    for view, part in parts.items():
+        edits = ledger.filter(view=view)
+        views[view] = {
+            "interactions": part.n_interactions,
+            "proposed": len(edits),
+            "accepted": len(edits.filter(status="accepted")),
+            "users": edits.edits["user_id"].n_unique(),
+        }
+    return {"ledger": str(out), "views": views, **said}
+
+
+def judge(
+    config: RunConfig, split: Split, readers: Readers, progress: Progress
+) -> tuple[Denoiser, dict[View, Verdicts]]:
+    """A mender that learned from the training part, and what it says of that and of the histories before the tests.
+
+    The training part is read first: what is left of the budget then goes to those windows of the test histories that
+    do not lie in the training part.
+    """
+    mender = Denoiser(config.denoise, readers.encoder, readers.model, progress).fit(split.train)
+    return mender, {
+        "train": mender.judge(split.train),
+        "test": mender.judge(before_test(split), config.language.test_windows),
+    }
+
+
+def usage(model: JournaledModel | None, verdicts: dict[View, Verdicts]) -> dict[str, Any]:
+    """What was asked, as the section `llm` of `metrics.json` has it."""
+    windows = {
+        "windows_asked": int(sum(said.asked.sum() for said in verdicts.values())),
+        "windows_total": int(sum(len(said.windows) for said in verdicts.values())),
+    }
+    if model is None:
+        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0, "cache_hits": 0, **windows}
+    asked = model.usage
+    return {
+        "calls": asked.calls,
+        "prompt_tokens": asked.prompt_tokens,
+        "completion_tokens": asked.completion_tokens,
+        "seconds": asked.seconds,
+        "cache_hits": model.cache_hits,
+        "model": model.identity,
+        **windows,
+    }
+
+
+def _leaving_nothing_behind(journal: Path, work: Callable[[], T]) -> T:
+    """The result of the work; where the input turns out to be unusable, a journal that it began is removed."""
+    was_there = journal.exists()
+    try:
+        return work()
+    except InputError:
+        for ending in () if was_there else ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                journal.with_name(journal.name + ending).unlink()
+        raise
