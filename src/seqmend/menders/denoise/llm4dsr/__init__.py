@@ -17,6 +17,6 @@ __all__ = [
     "TuningConfig",
     "all_instances",
     "instances",
-    "window_testimony",
     "tune",
+    "window_testimony",
 ]
