@@ -24,6 +24,7 @@ from seqmend.menders.denoise.fusion import (
     to_confidence,
 )
 from seqmend.menders.denoise.language import testimony
+from seqmend.menders.denoise.llm4dsr import window_testimony
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
 from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Surroundings, Verdicts, explain
@@ -61,11 +62,16 @@ class Denoiser:
     progress: Progress = silent
     noise_rate: float = field(init=False, default=0.0)
 
-    def fit(self, train: Sequences) -> Self:
+    def fit(self, train: Sequences, layers_of: "Denoiser | None" = None) -> Self:
         """Learn from training sequences alone what noise looks like.
 
         Users of the first fold are kept from the trees: their corrupted windows teach the later layers and the noise
         rate.
+
+        Args:
+            train: The log.
+            layers_of: A fitted mender, of another log say, with the same kinds of readers: what it learned to make of
+                the witnesses is taken over; statistics of items and the noise rate are learned here all the same.
 
         Raises:
             InputError: No item has a title though titles are to be read, or there is too little to learn from.
@@ -96,7 +102,10 @@ class Denoiser:
                 expected="some hundreds of interactions of ten users or more",
                 fix="bring a longer log",
             )
-        self._fit_layers(noisy, labels, folds, train.catalogue)
+        if layers_of is None:
+            self._fit_layers(noisy, labels, folds, train.catalogue)
+        else:
+            self._take_layers(layers_of, noisy[folds == 0], labels[folds == 0])
         return self
 
     def judge(
@@ -241,6 +250,24 @@ class Denoiser:
                 owners = np.broadcast_to(windows.users[:, None], cells.shape)[cells]
                 self._window = WindowFusion().fit(probability[cells], words, known, owners.astype(np.int64))
 
+    def _take_layers(self, other: "Denoiser", windows: Windows, labels: Bool) -> None:
+        """Another mender's layers, and the noise rate that they see in corrupted windows of the first fold here."""
+        if (self.model is None) != (other.model is None):
+            raise ValueError("layers can only be taken from a mender with the same kinds of readers")
+        self._cheap, self._alone, self._single = other._cheap, other._alone, other._single
+        self._corrupted_share = other._corrupted_share
+        evidence, real = self._evidence(windows, np.zeros(len(windows), dtype=np.int64)), windows.real
+        probability = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
+        if self.model is not None:
+            self._informed, self._title_trust = other._informed, other._title_trust
+            self._window = other._window
+            if other._window is not None:
+                self._window_alone = other._window_alone
+            probability = blend(probability, self._over_cells(self._informed, evidence, real), self._title_trust)
+        self.noise_rate = self.config.noise_rate or estimate_noise_rate(
+            probability[real & labels], probability[real & ~labels]
+        )
+
     def _folds_of(self, user_ids: pl.Series) -> Int64:
         """Fold of every user by a hash of the id, int64 [U]; -1 for users that were not learned from."""
         known = self._known_users
@@ -264,11 +291,13 @@ class Denoiser:
 
     def _read(self, windows: Windows, rows: Int64, catalogue: Catalogue) -> Float64:
         """What the language model says of the given windows, float64 [B, L]; NaN where not asked, or not paid for."""
-        model = self.model
+        model, scorer = self.model, self.config.scorer
         assert model is not None
 
         def read(some: Int64) -> list[Float64]:
-            return list(testimony(windows.items[some], catalogue, model))
+            if scorer == "mutual_information":
+                return list(testimony(windows.items[some], catalogue, model))
+            return list(window_testimony(scorer, windows.items[some], catalogue, model))
 
         heard = np.full(windows.items.shape, np.nan)
         for row, values in ask_while_paid(rows, read, self.progress).items():
