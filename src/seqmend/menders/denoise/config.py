@@ -4,11 +4,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seqmend.menders.denoise.llm4dsr import LLM4DSRConfig, Scorer
+
 
 class DenoiseConfig(BaseModel):
     """Settings of the denoise mender.
 
     Attributes:
+        method: `fusion` of many witnesses with calibrated confidence, or LLM4DSR as published (`llm4dsr`), whose own
+            settings hold the switch between its corrected and its code-faithful form.
+        scorer: How the language model reads whole windows for the fusion: without tuning, by mutual information, or by
+            one of LLM4DSR's noise scores, for which `llm4dsr.tuning` or `llm4dsr.adapter` should tune it.
+        llm4dsr: Settings of the published method, and of the tuning that both methods may use.
         max_length: Items per window (LLM4DSR: 10).
         stride: Distance of window starts; `max_length` where absent.
         corruption_rate: Share of training cells that are corrupted to learn from.
@@ -29,6 +36,9 @@ class DenoiseConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    method: Literal["fusion", "llm4dsr"] = "fusion"
+    scorer: Scorer | Literal["mutual_information"] = "mutual_information"
+    llm4dsr: LLM4DSRConfig = LLM4DSRConfig()
     max_length: int = Field(default=10, ge=2)
     stride: int | None = Field(default=None, ge=1)
     corruption_rate: float = Field(default=0.1, gt=0, lt=0.5)
