@@ -15,6 +15,7 @@ from rich.table import Table
 
 from seqmend.cli.app import app
 from seqmend.cli.console import JsonFile, out_console, showing, write_figures
+from seqmend.cli.cost import show_cost
 from seqmend.cli.options import (
     Config,
     Delimiter,
@@ -111,10 +112,16 @@ def run(
     noise: Annotated[str | None, typer.Option("--noise", help="Inject known noise: KIND or KIND:RATIO.")] = None,
     settings: Set = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked, trained and spent; nothing is written.")
+    ] = False,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Tokens per second that --dry-run assumes; else measured here.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Do the whole job: judge, edit, retrain, compare, report. The same command resumes a stopped run."""
-    from seqmend.study import RunConfig
+    from seqmend.study import RunConfig, estimate
 
     values = configured(config, data, settings, model=model, threshold=threshold)
     if seeds is not None:
@@ -122,7 +129,13 @@ def run(
     if noise is not None:
         kind, _, ratio = noise.partition(":")
         values["noise"] = {"kind": kind, **({"ratio": ratio} if ratio else {})}
-    _do(RunConfig.from_dict(values, str(config) if config else "options"), out, show, jobs)
+    parsed = RunConfig.from_dict(values, str(config) if config else "options")
+    if dry_run:
+        with showing() as progress:
+            figures = estimate(parsed, progress, rate)
+        show_cost(figures)
+        return
+    _do(parsed, out, show, jobs)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from seqmend.study.applying import apply_ledger, export_run, undo_ledger
 from seqmend.study.backbones import BackbonesConfig, bench_backbones, bench_scaling
 from seqmend.study.comparison import compare_runs
 from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
+from seqmend.study.cost import estimate
 from seqmend.study.data import read_data
 from seqmend.study.demo import demo_config
 from seqmend.study.detect import bench_detect, bench_detect_by_name
@@ -30,6 +31,7 @@ __all__ = [
     "compare_runs",
     "demo_config",
     "denoise",
+    "estimate",
     "evaluate_backbone",
     "export_run",
     "read_data",

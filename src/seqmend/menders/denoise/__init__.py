@@ -1,7 +1,18 @@
 """Denoise: find interactions that are not the user's own (after LLM4DSR, arXiv 2408.08208)."""
 
 from seqmend.menders.denoise.config import DenoiseConfig
+from seqmend.menders.denoise.forecast import METHODS, Part, forecast
 from seqmend.menders.denoise.mender import NAME, Denoiser
 from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Verdicts
 
-__all__ = ["NAME", "TITLE_WITNESS", "WINDOW_WITNESS", "DenoiseConfig", "Denoiser", "Verdicts"]
+__all__ = [
+    "METHODS",
+    "NAME",
+    "TITLE_WITNESS",
+    "WINDOW_WITNESS",
+    "DenoiseConfig",
+    "Denoiser",
+    "Part",
+    "Verdicts",
+    "forecast",
+]

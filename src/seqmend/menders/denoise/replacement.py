@@ -22,6 +22,9 @@ from seqmend.llm import Encoder, LanguageModel
 from seqmend.menders.denoise.statistics import Float32, ItemStatistics
 from seqmend.menders.denoise.windows import Int32, Int64
 
+WRITTEN_TOKENS = 24
+"""The most that the language model writes for a suggestion."""
+
 _BLOCK = 512
 
 
@@ -96,8 +99,8 @@ def suggest_by_language(
     Returns:
         One suggestion per window; None where the model wrote nothing.
     """
-    prompts = [_prompt(row, column, catalogue) for row, column in zip(items, columns.tolist(), strict=True)]
-    written = [first_title(text.strip()) for text in model.write(prompts, 24)]
+    prompts = [prompt_for(row, column, catalogue) for row, column in zip(items, columns.tolist(), strict=True)]
+    written = [first_title(text.strip()) for text in model.write(prompts, WRITTEN_TOKENS)]
     return Grounding(catalogue, statistics.log_popularity, encoder, title_vectors).suggest(written, items)
 
 
@@ -251,7 +254,8 @@ def _exclude(scores: npt.NDArray[np.floating], items: Int32, statistics: ItemSta
     scores[:, 0] = -np.inf
 
 
-def _prompt(row: Int32, column: int, catalogue: Catalogue) -> str:
+def prompt_for(row: Int32, column: int, catalogue: Catalogue) -> str:
+    """What the language model is to continue with a title for one place of a window."""
     # What comes after the flagged place is said first, so that the model continues from what came right before it.
     order = [*row[column + 1 :].tolist(), *row[:column].tolist()]
     return "\n" + "".join(f"{catalogue.prompt_titles[item]}\n" for item in order if catalogue.has_title[item])
