@@ -38,8 +38,6 @@ def test_one_switch_decides_the_defaults_and_each_can_still_be_set():
     assert (mixed.tuning.lora.rank, mixed.tuning.lora.epochs) == (4, 50)
     again = LLM4DSRConfig.model_validate(mixed.model_dump(mode="json", exclude_none=True))
     assert again == mixed
-    with pytest.raises(ValueError, match="with_target"):
-        LLM4DSRConfig(mode="paper", edit="delete")
     with pytest.raises(ValueError, match="edits by item"):
         LLM4DSRConfig(edits_by="item")
 
@@ -213,10 +211,20 @@ def test_a_grounding_table_of_another_catalogue_is_refused(clean, encoder, oracl
         LLM4DSR(config, oracle, encoder, table=tmp_path / "table").fit(clean)
 
 
-@pytest.mark.parametrize("edit", ["delete", "mask"])
-def test_other_kinds_of_edit_need_no_suggestion(spoiled, oracle, encoder, clean, edit):
-    mender = LLM4DSR(LLM4DSRConfig(threshold=0.3, edit=edit), oracle, encoder).fit(clean)
+@pytest.mark.parametrize("edit", ["delete", "mask", "reweight"])
+def test_other_kinds_of_edit_need_no_suggestion(spoiled, oracle, clean, edit):
+    mender = LLM4DSR(LLM4DSRConfig(threshold=0.3), oracle, None, edit).fit(clean)
     ledger = mender.propose(spoiled[0]).accept()
     assert set(ledger.edits["kind"]) == {edit}
     assert not oracle.prompts
-    assert ledger.undo(ledger.apply(spoiled[0])).fingerprint == spoiled[0].fingerprint
+    mended = ledger.apply(spoiled[0])
+    assert ledger.undo(mended).fingerprint == spoiled[0].fingerprint
+    if edit == "reweight":
+        assert (mended.weights < 1).sum() == len(ledger)
+
+
+def test_what_cannot_be_done_is_refused(oracle, encoder):
+    with pytest.raises(InputError, match="replacing needs"):
+        LLM4DSR(LLM4DSRConfig(), oracle, None)
+    with pytest.raises(InputError, match="can only replace"):
+        LLM4DSR(PAPER, oracle, encoder, "delete")

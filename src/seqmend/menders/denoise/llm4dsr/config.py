@@ -88,7 +88,6 @@ class LLM4DSRConfig(BaseModel):
         max_edits_test: The same for test histories; `max_edits` where absent.
         above_none: Edit only what is likelier than that nothing is noisy.
         edits_by: The flagged position, or all positions of the window that hold the flagged item (paper).
-        edit: What is done to a flagged interaction.
         grounding: What tells the nearest title: a sentence encoder, or the untuned model's last hidden state (paper).
         exclude: Suggestions may not be the flagged item, an item of the window or one that training lacks; or
             anything is allowed (paper).
@@ -115,7 +114,6 @@ class LLM4DSRConfig(BaseModel):
     max_edits_test: int | None = Field(default=None, ge=0)
     above_none: bool = True
     edits_by: Literal["position", "item"] = "position"
-    edit: Literal["replace", "delete", "mask"] = "replace"
     grounding: Literal["encoder", "model"] = "encoder"
     exclude: Literal["window", "padding"] = "window"
     max_distance: float | None = Field(default=None, ge=0)
@@ -133,9 +131,7 @@ class LLM4DSRConfig(BaseModel):
         return {**_PAPER, **values, "tuning": {**_PAPER_TUNING, **tuning}}
 
     @model_validator(mode="after")
-    def _targets_can_only_be_replaced(self) -> "LLM4DSRConfig":
-        if self.with_target and self.edit != "replace":
-            raise ValueError(f"windows that show their target (with_target) cannot be edited by {self.edit!r}")
+    def _items_belong_to_windows(self) -> "LLM4DSRConfig":
         if self.edits_by == "item" and self.verdicts != "window":
             raise ValueError('edits by item are those of a window: they need verdicts = "window"')
         return self

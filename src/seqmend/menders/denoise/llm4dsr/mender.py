@@ -7,13 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from seqmend.interactions import Sequences, View
+from seqmend.errors import InputError
+from seqmend.interactions import Catalogue, Sequences, View
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel, LocalModel
 from seqmend.menders.denoise.llm4dsr import prompt
@@ -23,13 +24,14 @@ from seqmend.menders.denoise.llm4dsr.scores import SCORERS
 from seqmend.menders.denoise.llm4dsr.tuning import calibration_windows, shown
 from seqmend.menders.denoise.llm4dsr.windows import Cells, all_instances, last_histories
 from seqmend.menders.denoise.replacement import Grounding, GroundingTable, Suggestion, first_title
-from seqmend.menders.denoise.statistics import Float64
+from seqmend.menders.denoise.statistics import Float32, Float64
 from seqmend.menders.denoise.verdicts import Surroundings
 from seqmend.menders.denoise.windows import Int32, Int64, Windows, cut, mean_by_position
 from seqmend.progress import Progress, silent
 
 _NAME = "denoise"
-_INSTANCE_KINDS = {"replace": "replace", "delete": "drop_input", "mask": "mask"}
+
+Edit = Literal["replace", "delete", "mask", "reweight"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class LLM4DSR:
     Args:
         config: Settings; `config.mode` is the switch.
         model: The language model, tuned (see `tuning.tune`) or not.
-        grounder: Makes the vectors that the nearest title is found by: a sentence encoder, or `LastState`.
+        grounder: Makes the vectors that the nearest title is found by: a sentence encoder, or `LastState`. Only needed
+            to replace.
+        edit: What is done to a flagged interaction.
         encoder: Of titles, where intruders are hard.
         table: File that the grounder's vectors of the catalogue are kept in; made anew each time where absent.
         progress: Told what is being done.
@@ -87,11 +91,24 @@ class LLM4DSR:
 
     config: LLM4DSRConfig
     model: LanguageModel
-    grounder: Encoder
+    grounder: Encoder | None
+    edit: Edit = "replace"
     encoder: Encoder | None = None
     table: Path | None = None
     progress: Progress = silent
     threshold: float = field(init=False, default=1.0)
+
+    def __post_init__(self) -> None:
+        if self.edit == "replace" and self.grounder is None:
+            raise InputError(
+                "replacing needs something that tells the nearest title",
+                fix='set language.encoder = "minilm-l6", denoise.llm4dsr.grounding = "model", or another edit',
+            )
+        if self.edit != "replace" and self.config.verdicts == "window":
+            raise InputError(
+                f"verdicts per window can only replace, not {self.edit}",
+                fix='set denoise.llm4dsr.verdicts = "interaction" or denoise.edit = "replace"',
+            )
 
     def fit(self, train: Sequences) -> Self:
         """Fit the threshold on corrupted windows of held-out training users, and learn which items are popular.
@@ -111,17 +128,12 @@ class LLM4DSR:
             truth = windows.mask[rows, columns]
             none, above = scores.p_none[rows], config.above_none
             self.threshold = fit_threshold(values, none, truth, rows, config.max_edits, above)
-        if self.table is not None and self.table.exists():
-            table = GroundingTable.read(self.table, catalogue, self.grounder)
-        else:
-            self.progress("reading the catalogue's titles", 0, 0)
-            table = GroundingTable.of(catalogue, self.grounder)
-            if self.table is not None:
-                table.write(self.table)
-        popularity = np.bincount(train.items, minlength=len(catalogue) + 1).astype(np.float64)
-        self._grounding = Grounding(
-            catalogue, popularity, self.grounder, table.vectors, config.exclude, config.max_distance
-        )
+        if self.edit == "replace" and self.grounder is not None:
+            vectors = self._title_vectors(catalogue, self.grounder)
+            popularity = np.bincount(train.items, minlength=len(catalogue) + 1).astype(np.float64)
+            self._grounding = Grounding(
+                catalogue, popularity, self.grounder, vectors, config.exclude, config.max_distance
+            )
         return self
 
     def judge(self, sequences: Sequences, view: View = "train") -> Judged:
@@ -172,7 +184,7 @@ class LLM4DSR:
         chosen = self._passing(judged, sequences, view)
         columns, items = self._around(judged, sequences, chosen)
         suggestions: list[Suggestion | None] = [None] * len(chosen)
-        if self.config.edit == "replace":
+        if self.edit == "replace":
             suggestions = self._suggest(columns, items, sequences)
             before = sequences.items[judged.cells.interactions[chosen]].tolist()
             # Nothing was written, nothing was near enough, or the item itself: all keep the original.
@@ -205,6 +217,15 @@ class LLM4DSR:
             quantile = self.config.quantile if view == "train" else self.config.quantile_test
             return pooled_quantile(judged.log_probability, quantile)
         return float(np.log(self.threshold)) if self.threshold > 0 else -np.inf
+
+    def _title_vectors(self, catalogue: Catalogue, grounder: Encoder) -> Float32:
+        if self.table is not None and self.table.exists():
+            return GroundingTable.read(self.table, catalogue, grounder).vectors
+        self.progress("reading the catalogue's titles", 0, 0)
+        table = GroundingTable.of(catalogue, grounder)
+        if self.table is not None:
+            table.write(self.table)
+        return table.vectors
 
     def _windows(self, sequences: Sequences, view: View) -> Windows:
         config = self.config
@@ -280,11 +301,13 @@ class LLM4DSR:
                 "reason": pl.Series(reasons, dtype=pl.String),
                 "evidence": pl.Series(evidence, dtype=pl.String),
             }
-        ).with_columns(view=pl.lit(view), kind=pl.lit(config.edit))
+        ).with_columns(view=pl.lit(view), kind=pl.lit(self.edit))
+        if self.edit == "reweight":
+            edits = edits.with_columns(weight=1 - pl.col("confidence"))
         if config.verdicts == "window" and view == "train":
             targets = judged.windows.starts[cells.rows[chosen]] + config.max_length
             kinds = [
-                "retarget" if position == target else _INSTANCE_KINDS[config.edit]
+                "retarget" if position == target else "replace"
                 for position, target in zip(positions.tolist(), targets.tolist(), strict=True)
             ]
             edits = edits.with_columns(
