@@ -3,6 +3,7 @@
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.forecast import METHODS, Part, forecast
 from seqmend.menders.denoise.mender import NAME, Denoiser
+from seqmend.menders.denoise.student import Student, StudentConfig
 from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Verdicts
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "DenoiseConfig",
     "Denoiser",
     "Part",
+    "Student",
+    "StudentConfig",
     "Verdicts",
     "forecast",
 ]

@@ -28,7 +28,7 @@ from seqmend.menders.denoise.llm4dsr import window_testimony
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
 from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Surroundings, Verdicts, explain
-from seqmend.menders.denoise.windows import Bool, Int64, Windows, cut, mean_by_position
+from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows, cut, mean_by_position
 from seqmend.menders.denoise.witnesses import LANGUAGE_FEATURES, LLM_FREE_FEATURES, SINGLE_WITNESSES, features
 from seqmend.progress import Progress, silent
 
@@ -95,7 +95,7 @@ class Denoiser:
             np.tile(windows.starts, len(rounds)),
         )
         labels = np.concatenate([corrupted for _, corrupted in rounds])
-        folds = self._folds_of(train.user_ids)[noisy.users]
+        folds = self.folds_of(train.user_ids)[noisy.users]
         if labels[folds == 0].sum() < _LEAST_NOISE or labels[folds != 0].sum() < _LEAST_NOISE:
             raise InputError(
                 f"{len(windows)} windows of two or more items are too few to learn what noise looks like",
@@ -122,7 +122,7 @@ class Denoiser:
         """
         windows = cut(sequences, self.config.max_length, self.config.stride)
         evidence = self._evidence(
-            windows, self._folds_of(sequences.user_ids if owners is None else owners)[windows.users]
+            windows, self.folds_of(sequences.user_ids if owners is None else owners)[windows.users]
         )
         real = windows.real
         llm_free = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
@@ -197,13 +197,40 @@ class Denoiser:
             edits = edits.with_columns(weight=1 - pl.col("confidence"))
         return Ledger.propose(edits, sequences, NAME)
 
+    def folds_of(self, user_ids: pl.Series) -> Int64:
+        """Fold of every user by a hash of the id, int64 [U]; -1 for users that were not learned from."""
+        known = self._known_users
+        folds = [zlib.crc32(user.encode()) % self.config.folds for user in user_ids.to_list()]
+        if known is not None:
+            folds = [fold if user in known else -1 for fold, user in zip(folds, user_ids.to_list(), strict=True)]
+        return np.array(folds, dtype=np.int64)
+
+    def statistics(self, fold: int) -> ItemStatistics:
+        """What a fold's users are judged by: statistics of the others; of everyone for -1."""
+        return self._everyone if fold < 0 else self._others[fold]
+
+    def opinion(self, windows: Int32, folds: Int64) -> Float64:
+        """P(corrupted) of every cell under the mix that was learned from, float64 [B, L]; NaN in padding.
+
+        The language model's part is its representation of titles: no window is read.
+
+        Args:
+            windows: Item numbers, int32 [B, L], 0 = padding.
+            folds: Of their users, int64 [B]; see `folds_of`.
+        """
+        evidence = self._evidence(Windows(windows, folds.astype(np.int32), np.zeros_like(folds)), folds)
+        probability = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], windows > 0)
+        if self.model is None:
+            return probability
+        return blend(probability, self._over_cells(self._informed, evidence, windows > 0), self._title_trust)
+
     # ------------------------------------------------------------------------------------------------------- learning
 
     def _describe(self, train: Sequences) -> None:
         """Item statistics of all users, and of all but each fold's."""
         config, catalogue = self.config, train.catalogue
         self._known_users: set[str] | None = None
-        folds = self._folds_of(train.user_ids)
+        folds = self.folds_of(train.user_ids)
         self._known_users = set(train.user_ids.to_list())
         counts = [count(train, folds == fold, config.max_length) for fold in range(config.folds)]
         total = sum(counts[1:], counts[0])
@@ -267,14 +294,6 @@ class Denoiser:
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
-
-    def _folds_of(self, user_ids: pl.Series) -> Int64:
-        """Fold of every user by a hash of the id, int64 [U]; -1 for users that were not learned from."""
-        known = self._known_users
-        folds = [zlib.crc32(user.encode()) % self.config.folds for user in user_ids.to_list()]
-        if known is not None:
-            folds = [fold if user in known else -1 for fold, user in zip(folds, user_ids.to_list(), strict=True)]
-        return np.array(folds, dtype=np.int64)
 
     # -------------------------------------------------------------------------------------------------------- judging
 
