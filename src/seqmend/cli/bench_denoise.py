@@ -1,0 +1,428 @@
+"""seqmend bench denoise-*: the studies of the denoise mender, each with a table, its figures as JSON, and a chart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from seqmend.cli.bench import bench
+from seqmend.cli.console import JsonFile, out_console, showing, write_figures
+from seqmend.cli.options import ConfigFile, Model, Set, Threshold, configured
+from seqmend.errors import InputError
+
+if TYPE_CHECKING:
+    from seqmend.progress import Progress
+    from seqmend.study import RunConfig
+    from seqmend.study.denoise_studies import Setting
+
+_Corpus = Annotated[
+    str, typer.Argument(help="A known corpus, or a folder with interactions.parquet and items.parquet.")
+]
+_Out = Annotated[Path | None, typer.Option("--out", help="Folder of the study; the same command goes on in it.")]
+_MaxUsers = Annotated[int | None, typer.Option("--max-users", min=3, help="Take a random part of the users.")]
+_Titles = Annotated[str, typer.Option("--titles", help='"own", or "random": strings that no model has ever read.')]
+_Backbone = Annotated[str | None, typer.Option("--backbone", help="Any that seqmend train knows; SASRec by default.")]
+_Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most passes of a training.")]
+_Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Repetitions, each with its own noise and training.")]
+_Kind = Annotated[str, typer.Option("--kind", help="Of the injected noise.")]
+_Ratio = Annotated[float, typer.Option("--ratio", help="Injected items per training interaction.")]
+_Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")]
+_Train = Annotated[bool, typer.Option("--train", help="Also train a backbone on every version of the log.")]
+_Figure = Annotated[Path | None, typer.Option("--figure", help="Write the chart to this SVG file.")]
+
+
+@bench.command("denoise-threshold")
+def denoise_threshold(
+    corpus: _Corpus,
+    thresholds: Annotated[str | None, typer.Option("--thresholds", help="Comma separated, above 0, up to 1.")] = None,
+    kind: _Kind = "uniform",
+    ratio: _Ratio = 0.1,
+    train: _Train = False,
+    model: Model = None,
+    seeds: _Seeds = 5,
+    max_users: _MaxUsers = None,
+    titles: _Titles = "own",
+    backbone: _Backbone = None,
+    epochs: _Epochs = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    jobs: _Jobs = None,
+    out: _Out = None,
+    json_file: JsonFile = None,
+    figure: _Figure = None,
+) -> None:
+    """Precision, recall and share edited at every threshold, and what training on each mended log gives."""
+    from seqmend.study import denoise_studies as studies
+
+    parsed = _configured(config, corpus, settings, model, None, seeds, backbone, epochs)
+    swept = studies.THRESHOLDS if thresholds is None else _numbers("--thresholds", thresholds)
+    with showing() as progress:
+        setting = _read(parsed, max_users, titles, progress)
+        figures = studies.denoise_threshold(
+            setting,
+            (_noise_kind(kind), ratio),
+            _folder(out, "threshold", setting),
+            thresholds=swept,
+            train=train,
+            progress=progress,
+            jobs=jobs,
+        )
+    _write(figures, json_file, figure)
+    table = _table("Thresholds", figures, ("threshold", "judge"), ("precision", "recall", "F1", "edited"))
+    metrics = list(figures["references"]["raw"]["as_is"]) if "references" in figures else []
+    for metric in metrics:
+        table.add_column(f"{metric.upper()}, as is", justify="right")
+        table.add_column("mended", justify="right")
+    for row in figures["rows"]:
+        cells = [_cell(row[key]) for key in ("precision", "recall", "f1", "share_edited")]
+        ranking = row.get("ranking")
+        cells += [_cell(ranking[h][metric], 4) for metric in metrics for h in ("as_is", "mended")] if ranking else []
+        table.add_row(f"{row['threshold']:g}", _judge(row["judge"]), *cells)
+    for name, reference in figures.get("references", {}).items():
+        cells = [_cell(reference[h][m], 4) if h in reference else "" for m in metrics for h in ("as_is", "mended")]
+        table.add_row(name, "", *[""] * 4, *cells)
+    out_console.print(table)
+    _foot(figures)
+
+
+@bench.command("denoise-noise")
+def denoise_noise(
+    corpus: _Corpus,
+    kinds: Annotated[str | None, typer.Option("--kinds", help="Comma separated; all by default.")] = None,
+    ratios: Annotated[str | None, typer.Option("--ratios", help="Comma separated; 0 = false alarms.")] = None,
+    threshold: Threshold = None,
+    train: _Train = False,
+    model: Model = None,
+    seeds: _Seeds = 5,
+    max_users: _MaxUsers = None,
+    titles: _Titles = "own",
+    backbone: _Backbone = None,
+    epochs: _Epochs = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    jobs: _Jobs = None,
+    out: _Out = None,
+    json_file: JsonFile = None,
+    figure: _Figure = None,
+) -> None:
+    """Detection and calibration under every kind of noise at every ratio, most of which the mender never learned."""
+    from seqmend.study import denoise_studies as studies
+
+    parsed = _configured(config, corpus, settings, model, threshold, seeds, backbone, epochs)
+    chosen = studies.KINDS if kinds is None else [_noise_kind(kind.strip()) for kind in kinds.split(",")]
+    measured = studies.RATIOS if ratios is None else _numbers("--ratios", ratios)
+    with showing() as progress:
+        setting = _read(parsed, max_users, titles, progress)
+        figures = studies.denoise_noise(
+            setting,
+            _folder(out, "noise", setting),
+            kinds=chosen,
+            ratios=measured,
+            train=train,
+            progress=progress,
+            jobs=jobs,
+        )
+    _write(figures, json_file, figure)
+    columns = ("AUROC", "ECE", "ECE > .2", "estimated", "injected", "precision", "recall", "edited")
+    keys = ("auroc", "ece", "ece_above_0.2", "estimated", "injected", "precision", "recall", "share_edited")
+    table = _table("Kinds of noise", figures, ("noise", "ratio", "judge"), columns)
+    if train:
+        for column in ("NDCG@20 raw", "mended", "oracle", "recovered"):
+            table.add_column(column, justify="right")
+    for row in figures["rows"]:
+        cells = [_cell(row[key]) for key in keys]
+        if ranking := row.get("ranking"):
+            cells += [_cell(ranking["raw"]["as_is"]["ndcg@20"], 4), _cell(ranking["mended"]["mended"]["ndcg@20"], 4)]
+            cells.append(_cell(ranking["oracle"]["mended"]["ndcg@20"], 4) if "oracle" in ranking else "")
+            cells.append(_share(ranking["mended"]["mended"]["ndcg@20"]))
+        table.add_row(row["kind"] or "none", f"{row['ratio']:g}", _judge(row["judge"]), *cells)
+    out_console.print(table)
+    for judge in dict.fromkeys(row["judge"] for row in figures["calibration"]):
+        own = [row for row in figures["calibration"] if row["judge"] == judge]
+        held, not_held = ([r for r in own if r["holds"] is holds] for holds in (True, False))
+        said = [f"{row['kind'] or 'no noise'} {row['worst_ece']:.3f}" for row in (*held, *not_held)]
+        out_console.print(
+            f"Calibration ({_judge(judge)}; worst mean error over the ratios, {studies.CALIBRATED:g} is the most that "
+            f"counts): holds for {', '.join(said[: len(held)]) or 'nothing'}; "
+            f"does not hold for {', '.join(said[len(held) :]) or 'nothing'}",
+            highlight=False,
+        )
+    _foot(figures)
+
+
+@bench.command("denoise-ceiling")
+def denoise_ceiling(
+    corpus: _Corpus,
+    arms: Annotated[str | None, typer.Option("--arms", help="Comma separated; all by default.")] = None,
+    kind: _Kind = "uniform",
+    ratio: _Ratio = 0.1,
+    threshold: Threshold = None,
+    model: Model = None,
+    seeds: _Seeds = 5,
+    max_users: _MaxUsers = None,
+    titles: _Titles = "own",
+    backbone: _Backbone = None,
+    epochs: _Epochs = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    jobs: _Jobs = None,
+    out: _Out = None,
+    json_file: JsonFile = None,
+    figure: _Figure = None,
+) -> None:
+    """Where the gain arises: detection or replacement, training part or test histories, beside every control."""
+    from seqmend.report import arm_title
+    from seqmend.study import denoise_studies as studies
+
+    parsed = _configured(config, corpus, settings, model, threshold, seeds, backbone, epochs)
+    chosen = tuple(studies.CEILING_ARMS) if arms is None else [arm.strip() for arm in arms.split(",")]
+    with showing() as progress:
+        setting = _read(parsed, max_users, titles, progress)
+        figures = studies.denoise_ceiling(
+            setting,
+            (_noise_kind(kind), ratio),
+            _folder(out, "ceiling", setting),
+            arms=chosen,
+            progress=progress,
+            jobs=jobs,
+        )
+    _write(figures, json_file, figure)
+    columns = ("NDCG@10", "recovered", "NDCG@20", "to raw", "recovered", "edited", "precision", "restored")
+    table = _table(f"Ceiling of {figures['backbone']}", figures, ("arm", "edits in"), columns)
+    for row in figures["rows"]:
+        ten, twenty = row["ndcg@10"], row["ndcg@20"]
+        edits = figures["edits"].get(row["arm"]) if row["scope"] == "train" else None
+        cells = [_cell(edits[key]) for key in ("share_edited", "precision", "restored")] if edits else []
+        low, high = twenty["difference"]["ci95"]
+        table.add_row(
+            arm_title(row["arm"]),
+            row["scope"] or "",
+            _cell(ten, 4),
+            _share(ten),
+            _cell(twenty, 4),
+            f"{twenty['difference']['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+            _share(twenty),
+            *cells,
+            end_section=row["scope"] in (None, "both"),
+        )
+    out_console.print(table)
+    if figures["oracles_are_one"]:
+        out_console.print("All injected noise is within the mender's scope: both oracles are one.", style="dim")
+    _foot(figures)
+
+
+@bench.command("denoise-transfer")
+def denoise_transfer(
+    source: Annotated[str, typer.Argument(help="Corpus to learn on: a known one, or a folder.")],
+    target: Annotated[str, typer.Argument(help="Corpus to judge.")],
+    kind: _Kind = "uniform",
+    ratio: _Ratio = 0.1,
+    threshold: Threshold = None,
+    model: Model = None,
+    seeds: _Seeds = 5,
+    max_users: _MaxUsers = None,
+    titles: _Titles = "own",
+    config: ConfigFile = None,
+    settings: Set = None,
+    out: _Out = None,
+    json_file: JsonFile = None,
+    figure: _Figure = None,
+) -> None:
+    """Learn to weigh the witnesses on one corpus, judge another by it, beside what learning on the other gives."""
+    from seqmend.study import denoise_studies as studies
+
+    first, second = (
+        _configured(config, corpus, settings, model, threshold, seeds, None, None) for corpus in (source, target)
+    )
+    with showing() as progress:
+        learned, judged = (_read(parsed, max_users, titles, progress) for parsed in (first, second))
+        figures = studies.denoise_transfer(
+            learned,
+            judged,
+            (_noise_kind(kind), ratio),
+            _folder(out, f"transfer-{learned.name}", judged),
+            progress=progress,
+        )
+    _write(figures, json_file, figure)
+    columns = ("AUROC", "AUPRC", "ECE", "precision", "recall", "edited", "estimated")
+    keys = ("auroc", "auprc", "ece", "precision", "recall", "share_edited", "estimated")
+    table = _table(f"Learned on {learned.name}", figures, ("learned on", "judge"), columns)
+    names = {"source": learned.name, "target": judged.name, "witness": ""}
+    for row in figures["rows"]:
+        cells = [_cell(row[key]) if key in row else "" for key in keys]
+        table.add_row(names[row["learned_on"]], _judge(row["judge"]), *cells)
+    out_console.print(table)
+    for row in figures["lost"]:
+        out_console.print(
+            f"AUROC learned on {learned.name} minus learned on {judged.name} ({_judge(row['judge'])}): "
+            f"{_cell(row['difference'], 4)}",
+            highlight=False,
+        )
+    _foot(figures)
+
+
+@bench.command("denoise-cost")
+def denoise_cost(
+    corpus: _Corpus,
+    shares: Annotated[str | None, typer.Option("--shares", help="Of the windows, comma separated, 0 to 1.")] = None,
+    kind: _Kind = "uniform",
+    ratio: _Ratio = 0.1,
+    threshold: Threshold = None,
+    model: Model = None,
+    seeds: _Seeds = 1,
+    max_users: _MaxUsers = None,
+    titles: _Titles = "own",
+    config: ConfigFile = None,
+    settings: Set = None,
+    out: _Out = None,
+    json_file: JsonFile = None,
+    figure: _Figure = None,
+) -> None:
+    """What every share of windows that the model reads costs, and how well noise is found for it."""
+    from seqmend.study import denoise_studies as studies
+
+    parsed = _configured(config, corpus, settings, model, threshold, seeds, None, None)
+    measured = studies.SHARES if shares is None else _numbers("--shares", shares)
+    with showing() as progress:
+        setting = _read(parsed, max_users, titles, progress)
+        figures = studies.denoise_cost(
+            setting,
+            (_noise_kind(kind), ratio),
+            _folder(out, "cost", setting),
+            shares=measured,
+            progress=progress,
+        )
+    _write(figures, json_file, figure)
+    columns = ("AUROC", "gain", "ECE", "windows read", "tokens", "seconds", "windows/s", "peak MiB")
+    table = _table("Quality and cost", figures, ("windows",), columns)
+    for row in figures["rows"]:
+        table.add_row(
+            "no model" if row["share"] is None else f"{row['share']:.0%}",
+            _cell(row["auroc"], 4),
+            _cell(row["gain"], 4),
+            _cell(row["ece"]),
+            *(f"{row[key]['mean']:,.0f}" for key in ("windows_asked", "tokens")),
+            f"{row['seconds']['mean']:,.1f}",
+            *(f"{row[key]['mean']:,.0f}" for key in ("windows_per_second", "peak_memory_mib")),
+        )
+    out_console.print(table)
+    for name, spent in figures["fitting"].items():
+        out_console.print(
+            f"Learning, {'no model' if name == 'llm_free' else 'with the model'}: {spent['seconds']['mean']:,.1f} s, "
+            f"{spent['tokens']['mean']:,.0f} tokens",
+            highlight=False,
+        )
+    _foot(figures)
+
+
+# ----------------------------------------------------------------------------------------------------------- in and out
+
+
+def _configured(
+    config: Path | None,
+    corpus: str,
+    settings: list[str] | None,
+    model: str | None,
+    threshold: float | None,
+    seeds: int,
+    backbone: str | None,
+    epochs: int | None,
+) -> "RunConfig":
+    from seqmend.study import RunConfig
+    from seqmend.study.denoise_studies import data_of
+
+    data = data_of(corpus).model_dump(exclude_none=True)
+    values = configured(config, data, settings, model=model, threshold=threshold)
+    values["data"] = data  # and nothing of the configuration's log
+    if backbone is not None:
+        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
+    if epochs is not None:
+        values["training"] = {**values.get("training", {}), "epochs": epochs}
+    values |= {"seeds": tuple(range(seeds))}
+    return RunConfig.from_dict(values, str(config) if config else "options")
+
+
+def _read(config: "RunConfig", max_users: int | None, titles: str, progress: "Progress") -> "Setting":
+    from seqmend.study.denoise_studies import Setting
+
+    if titles not in ("own", "random"):
+        raise InputError(f"--titles {titles} is not known", expected="own or random")
+    return Setting.read(config, progress, max_users, titles)
+
+
+def _folder(out: Path | None, study: str, setting: "Setting") -> Path:
+    return out or Path("runs") / "bench" / f"denoise-{study}-{setting.name}"
+
+
+def _noise_kind(kind: str) -> Any:
+    from seqmend.study.denoise_studies import KINDS
+
+    if kind not in KINDS:
+        raise InputError(f"noise of kind {kind!r} is not known", expected=", ".join(KINDS))
+    return kind
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text} is no list of numbers", expected="values such as 0.1,0.5") from None
+
+
+def _write(figures: dict[str, Any], json_file: Path | None, figure: Path | None) -> None:
+    from seqmend.files import write_atomic
+    from seqmend.report import study_chart_svg
+
+    write_figures(json_file, figures)
+    if figure is not None:
+        with write_atomic(figure) as temporary:
+            temporary.write_text(study_chart_svg(figures), encoding="utf-8")
+
+
+def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: Sequence[str]) -> Table:
+    noise = figures.get("noise")
+    about = f", {noise['ratio']:.0%} {noise['kind']} noise" if noise else ""
+    table = Table(
+        title=f"{title} on {figures['corpus']}: {figures['users']:,} users, {figures['interactions']:,} "
+        f"interactions{about}",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+    )
+    for column in names:
+        table.add_column(column)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _cell(figure: dict[str, Any], decimals: int = 3) -> str:
+    """A mean with its interval, where it has one."""
+    if figure["mean"] is None:
+        return ""
+    text = f"{figure['mean']:.{decimals}f}"
+    ends = figure["ci95"]
+    return text if not ends or ends[0] == ends[1] else f"{text} [{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]"
+
+
+def _share(figure: dict[str, Any]) -> str:
+    share = figure["recovered_share"]
+    if share is None or share["value"] is None:
+        return ""
+    return f"{share['value']:.2f} [{share['ci95'][0]:.2f}, {share['ci95'][1]:.2f}]"
+
+
+def _judge(judge: str) -> str:
+    return {"fused": "fusion", "llm_free": "fusion, no model"}.get(judge, judge)
+
+
+def _foot(figures: dict[str, Any]) -> None:
+    model = "no language model" if figures["model"] is None else figures["model"]
+    repetitions = "one repetition, so no interval over noise" if len(figures["seeds"]) == 1 else "95 % intervals"
+    out_console.print(
+        f"{model}; default threshold {figures['threshold']:g}; {len(figures['seeds'])} seed(s): {repetitions}",
+        style="dim",
+        highlight=False,
+    )
