@@ -149,6 +149,13 @@ class RunConfig(_Section):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     arms: tuple[Arm, ...] = ARMS
 
+    @model_validator(mode="after")
+    def _a_model_where_one_is_asked(self) -> "RunConfig":
+        published = self.denoise.llm4dsr
+        if self.language.model is None and (self.denoise.method == "llm4dsr" or published.tuning.enabled):
+            raise ValueError('denoise.method = "llm4dsr" and llm4dsr.tuning need a language model (language.model)')
+        return self
+
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> "RunConfig":
         """A configuration from plain values.

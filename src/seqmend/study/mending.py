@@ -13,6 +13,7 @@ from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
 from seqmend.study.config import RunConfig
 from seqmend.study.data import before_test, read_data
+from seqmend.study.published import PublishedMender, judge_as_published, tuned_adapter
 from seqmend.study.readers import Readers, load_readers
 
 T = TypeVar("T")
@@ -46,11 +47,12 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
     journal = out.with_suffix(".journal.sqlite")
 
     def judge_and_propose() -> tuple[Ledger, dict[str, Any]]:
-        readers = load_readers(config.language, journal, progress)
-        mender, verdicts = judge(config, split, readers, progress)
+        adapter = tuned_adapter(config, split.train, out.with_suffix(".adapter"), progress)
+        readers = load_readers(config.language, journal, progress, adapter)
+        mender, verdicts = judge(config, split, readers, out.with_suffix(".titles.safetensors"), progress)
         train, test = (mender.propose_from(verdicts[view], view) for view in ("train", "test"))
         said = {"noise_rate": mender.noise_rate, "llm": usage(readers.model, verdicts)}
-        return train.merge(test).accept(config.denoise.threshold), said
+        return train.merge(test).accept(), said  # the mender's gate has decided
 
     ledger, said = _leaving_nothing_behind(journal, judge_and_propose)
     ledger.write(out)
@@ -68,13 +70,23 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
 
 
 def judge(
-    config: RunConfig, split: Split, readers: Readers, progress: Progress
-) -> tuple[Denoiser, dict[View, Verdicts]]:
+    config: RunConfig, split: Split, readers: Readers, table: Path, progress: Progress
+) -> tuple[Denoiser | PublishedMender, dict[View, Verdicts]]:
     """A mender that learned from the training part, and what it says of that and of the histories before the tests.
 
     The training part is read first: what is left of the budget then goes to those windows of the test histories that
     do not lie in the training part.
+
+    Args:
+        config: Of it the denoise and language sections count.
+        split: What to learn from, and what to judge.
+        readers: The models that read titles.
+        table: File for what LLM4DSR as published keeps of the catalogue.
+        progress: Told what is being done.
     """
+    if config.denoise.method == "llm4dsr":
+        parts: dict[View, Sequences] = {"train": split.train, "test": before_test(split)}
+        return judge_as_published(config, parts, readers, table, progress)
     mender = Denoiser(config.denoise, readers.encoder, readers.model, progress).fit(split.train)
     return mender, {
         "train": mender.judge(split.train),

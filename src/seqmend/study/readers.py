@@ -17,15 +17,17 @@ class Readers:
     model: JournaledModel | None
 
 
-def load_readers(language: LanguageConfig, journal: Path, progress: Progress) -> Readers:
+def load_readers(language: LanguageConfig, journal: Path, progress: Progress, adapter: Path | None = None) -> Readers:
     """The models that the settings name, with the settings' budget.
 
     Args:
         language: Which, and what they may cost.
         journal: SQLite file of answers, so that nothing is asked twice.
         progress: Told what is being done.
+        adapter: Folder of a LoRA adapter of the language model.
 
     Raises:
+        InputError: The adapter was fitted to another model.
         ResourceError: A model cannot be fetched or loaded.
     """
     encoder = None
@@ -33,5 +35,5 @@ def load_readers(language: LanguageConfig, journal: Path, progress: Progress) ->
         encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", progress))
     if language.model is None:
         return Readers(encoder, None)
-    model = LocalModel.load(assets.resolve(language.model, "model", progress))
+    model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
     return Readers(encoder, JournaledModel(model, Journal(journal), language.budget(), progress=progress))

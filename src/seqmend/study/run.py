@@ -30,6 +30,7 @@ from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
 from seqmend.study.mending import judge, usage
 from seqmend.study.parallel import Pool, default_jobs, pool
+from seqmend.study.published import tuned_adapter
 from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory, fingerprint
 from seqmend.study.trainings import Training, begin_training, finish_training
@@ -112,8 +113,9 @@ class _Study:
 
     def _judge_and_propose(self, names: dict[Any, str]) -> None:
         config, path = self.config, self.directory.path
-        models = load_readers(config.language, path / "journal.sqlite", self.progress)
-        mender, verdicts = judge(config, self.split, models, self.progress)
+        adapter = tuned_adapter(config, self.train, path / "adapter", self.progress)
+        models = load_readers(config.language, path / "journal.sqlite", self.progress, adapter)
+        mender, verdicts = judge(config, self.split, models, path / "titles.safetensors", self.progress)
         rng = np.random.default_rng(config.denoise.seed + 1)
         proposals: dict[str, list[Ledger]] = {name: [] for name in names}
         for view, said in verdicts.items():
@@ -128,7 +130,7 @@ class _Study:
                 random = mender.propose_from(said, view, gate=chance, ask=False)
                 proposals["random"].append(random)
         for arm, (train, test) in proposals.items():
-            ledger = train.merge(test).accept(config.denoise.threshold)
+            ledger = train.merge(test).accept()  # the mender's gate has decided
             ledger.write(path / names[arm])
         detection = None
         if self.noisy is not None:

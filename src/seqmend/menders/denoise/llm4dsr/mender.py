@@ -34,7 +34,6 @@ _NAME = "denoise"
 Edit = Literal["replace", "delete", "mask", "reweight"]
 
 
-@dataclass(frozen=True)
 class LastState:
     """A model's last hidden state of a title's last token: LLM4DSR's embedding of titles (encode.py), in float32.
 
@@ -42,12 +41,9 @@ class LastState:
         model: The untuned model; load it in float32.
     """
 
-    model: LocalModel
-
-    @property
-    def identity(self) -> str:
-        """The model's, with what is taken of it."""
-        return f"{self.model.identity}#last"
+    def __init__(self, model: LocalModel) -> None:
+        self.model = model
+        self.identity = f"{model.identity}#last"
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of the texts, float32 [n, d], not normalised."""
