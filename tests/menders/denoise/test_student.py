@@ -12,7 +12,7 @@ from seqmend.interactions import Catalogue, Sequences
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, Student, StudentConfig
 from seqmend.menders.denoise.student_network import StudentNetwork
 
-CONFIG = StudentConfig(embedding_size=16, n_heads=2, epochs=8, batch_size=32, learning_rate=1e-2)
+CONFIG = StudentConfig(embedding_size=16, n_heads=2, epochs=4, batch_size=32, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
