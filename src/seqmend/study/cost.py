@@ -45,6 +45,11 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
     """
     if rate is not None and rate <= 0:
         raise InputError(f"{rate:g} tokens per second is no rate", expected="more than 0")
+    if config.denoise.method != "fusion" or config.denoise.scorer != "mutual_information":
+        raise InputError(
+            "what LLM4DSR's tuning and noise scores would cost cannot be foreseen",
+            expected='denoise.method = "fusion" and denoise.scorer = "mutual_information"',
+        )
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
     split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
