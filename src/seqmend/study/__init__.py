@@ -11,6 +11,7 @@ from seqmend.study.detect import bench_detect, bench_detect_by_name
 from seqmend.study.ingest import bench_ingest
 from seqmend.study.mending import denoise
 from seqmend.study.run import run
+from seqmend.study.scorers import bench_scorers, bench_scorers_by_name
 from seqmend.study.scoring import bench_scoring, windows_of_titles
 from seqmend.study.training import evaluate_backbone, train_backbone
 
@@ -27,6 +28,8 @@ __all__ = [
     "bench_detect_by_name",
     "bench_ingest",
     "bench_scaling",
+    "bench_scorers",
+    "bench_scorers_by_name",
     "bench_scoring",
     "compare_runs",
     "demo_config",

@@ -19,10 +19,9 @@ from seqmend.interactions import Catalogue, Sequences
 from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, Verdicts
 from seqmend.progress import Progress, silent
+from seqmend.study.released import as_log, histories, noisy_log, read_catalogue, read_windows
 
 Regime = Literal["small", "full"]
-_NOISY = Path("official_splits") / "noise_user0.1"
-_NOISE_RATE = 0.1
 
 
 def bench_detect(
@@ -52,11 +51,11 @@ def bench_detect(
         The figures of the design's `bench detect` contract; `seconds` are of this run.
     """
     begin = time.perf_counter()
-    catalogue = _read_catalogue(folder)
-    test = _read_test(folder)
+    catalogue = read_catalogue(folder)
+    test = read_windows(folder, "test")
     if max_windows is not None and max_windows < len(test):
         test = test[np.sort(np.random.default_rng(0).permutation(len(test))[:max_windows])]
-    judged, truth = _test_sequences(test, catalogue)
+    judged, truth = histories(test, catalogue)
     runs = [
         _judge(folder, regime, catalogue, judged, test["user_id"], encoder, model, config, seed, progress)
         for seed in seeds
@@ -104,9 +103,9 @@ def _judge(
     progress: Progress,
 ) -> tuple[Verdicts, float]:
     if regime == "small":
-        train = _windows_as_log(_read(folder / _NOISY / "train_5000.parquet"), catalogue)
+        train = as_log(read_windows(folder, "train"), catalogue)
     else:
-        train = _noisy_log(folder, set(owners.to_list()), catalogue, np.random.default_rng(seed + 1))
+        train = noisy_log(folder, set(owners.to_list()), catalogue, np.random.default_rng(seed + 1))
     mender = Denoiser(config.model_copy(update={"seed": seed}), encoder, model, progress).fit(train)
     return mender.judge(judged, owners=owners.cast(pl.String)), mender.noise_rate
 
@@ -131,76 +130,6 @@ def _mean(figures: list[dict[str, Any]]) -> dict[str, Any]:
         return None if None in values else values[0] if key == "n" else float(np.mean(values))
 
     return {key: mean(key) for key in figures[0]}
-
-
-# ------------------------------------------------------------------------------------------------------- the folder
-
-
-def _read(path: Path) -> pl.DataFrame:
-    if not path.exists():
-        raise InputError(
-            "a file of the benchmark is missing", where=str(path), expected="a folder laid out like llm4dsr-toy"
-        )
-    return pl.read_parquet(path)
-
-
-def _read_catalogue(folder: Path) -> Catalogue:
-    items = _read(folder / "items.parquet")
-    return Catalogue.from_titles(dict(zip(items["item_id"].cast(pl.String), items["title"], strict=True)))
-
-
-def _read_test(folder: Path) -> pl.DataFrame:
-    path = folder / _NOISY / "test.parquet"
-    return _read(path if path.exists() else folder / _NOISY / "test_5000.parquet")
-
-
-def _from_lists(user_ids: list[str], items: list[list[str]], catalogue: Catalogue) -> Sequences:
-    lengths = [len(row) for row in items]
-    return Sequences(
-        pl.Series("user_id", user_ids, dtype=pl.String),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        catalogue.index_of([item for row in items for item in row]),
-        np.array([position for length in lengths for position in range(length)], dtype=np.int64),
-        catalogue,
-    )
-
-
-def _test_sequences(test: pl.DataFrame, catalogue: Catalogue) -> tuple[Sequences, npt.NDArray[np.bool_]]:
-    """Every test window's history as a sequence of its own, and which interactions are injected noise, bool [N]."""
-    # The last item of a window is its target, which no one is shown.
-    test = test.with_columns(pl.col("item_ids", "mask").list.head(pl.col("item_ids").list.len() - 1))
-    histories = test["item_ids"].cast(pl.List(pl.String)).to_list()
-    mask = test["mask"].explode()
-    names = [f"{user}#{row}" for row, user in enumerate(test["user_id"].to_list())]
-    return _from_lists(names, histories, catalogue), mask.to_numpy().astype(bool)
-
-
-def _windows_as_log(windows: pl.DataFrame, catalogue: Catalogue) -> Sequences:
-    """Each user's overlapping windows joined into one sequence, so that no interaction counts twice."""
-    histories: dict[str, list[str]] = {}
-    rows = windows.sort("timestamp", maintain_order=True).select(
-        pl.col("user_id").cast(pl.String), pl.col("item_ids").cast(pl.List(pl.String))
-    )
-    for user, window in rows.iter_rows():
-        joined = histories.setdefault(user, [])
-        overlap = min(len(joined), len(window))
-        while overlap and joined[-overlap:] != window[:overlap]:
-            overlap -= 1
-        joined.extend(window[overlap:])
-    return _from_lists(list(histories), list(histories.values()), catalogue)
-
-
-def _noisy_log(folder: Path, excluded: set[str], catalogue: Catalogue, rng: np.random.Generator) -> Sequences:
-    """The clean log of all users but the excluded ones, every interaction replaced with probability .1."""
-    log = _read(folder / "interactions.parquet").with_columns(pl.col("user_id", "item_id").cast(pl.String))
-    log = log.filter(~pl.col("user_id").is_in([str(user) for user in excluded]))
-    users = log.sort("timestamp", maintain_order=True).group_by("user_id", maintain_order=True).agg("item_id")
-    clean = _from_lists(users["user_id"].to_list(), users["item_id"].to_list(), catalogue)
-    noisy = rng.random(clean.n_interactions) < _NOISE_RATE
-    # Shifting by 1..V-1 draws uniformly from all other items.
-    other = (clean.items - 1 + rng.integers(1, len(catalogue), clean.n_interactions)) % len(catalogue) + 1
-    items = np.where(noisy, other, clean.items).astype(np.int32)
-    return Sequences(clean.user_ids, clean.offsets, items, clean.timestamps, catalogue)
 
 
 def bench_detect_by_name(
