@@ -1,6 +1,17 @@
 """The command line: the only room that prints. One file per group of commands, which importing it adds to the `app`."""
 
-from seqmend.cli import assets, bench, bench_denoise, bench_scoring, job, mending, training
+from seqmend.cli import assets, bench, bench_denoise, bench_scorers, bench_scoring, job, mending, training
 from seqmend.cli.app import app, main
 
-__all__ = ["app", "assets", "bench", "bench_denoise", "bench_scoring", "job", "main", "mending", "training"]
+__all__ = [
+    "app",
+    "assets",
+    "bench",
+    "bench_denoise",
+    "bench_scorers",
+    "bench_scoring",
+    "job",
+    "main",
+    "mending",
+    "training",
+]
