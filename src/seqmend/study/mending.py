@@ -1,13 +1,11 @@
 """The denoise mender by itself: a log to a ledger, without trainings."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from seqmend.errors import InputError
 from seqmend.interactions import Sequences, Split, View, global_time, leave_one_out
-from seqmend.ledger import Ledger
 from seqmend.llm import JournaledModel
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
@@ -15,8 +13,6 @@ from seqmend.study.config import RunConfig
 from seqmend.study.data import before_test, read_data
 from seqmend.study.published import PublishedMender, judge_as_published, tuned_adapter
 from seqmend.study.readers import Readers, load_readers
-
-T = TypeVar("T")
 
 
 def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -45,16 +41,18 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
     log = read_data(config.data, progress)
     split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
     journal = out.with_suffix(".journal.sqlite")
-
-    def judge_and_propose() -> tuple[Ledger, dict[str, Any]]:
-        adapter = tuned_adapter(config, split.train, out.with_suffix(".adapter"), progress)
-        readers = load_readers(config.language, journal, progress, adapter)
-        mender, verdicts = judge(config, split, readers, out.with_suffix(".titles.safetensors"), progress)
-        train, test = (mender.propose_from(verdicts[view], view) for view in ("train", "test"))
-        said = {"noise_rate": mender.noise_rate, "llm": usage(readers.model, verdicts)}
-        return train.merge(test).accept(), said  # the mender's gate has decided
-
-    ledger, said = _leaving_nothing_behind(journal, judge_and_propose)
+    is_resumed = journal.exists()
+    adapter = tuned_adapter(config, split.train, out.with_suffix(".adapter"), progress)
+    readers = load_readers(config.language, journal, progress, adapter)
+    try:
+        with readers.model.journal if readers.model is not None else contextlib.nullcontext():
+            mender, verdicts = judge(config, split, readers, out.with_suffix(".titles.safetensors"), progress)
+            train, test = (mender.propose_from(verdicts[view], view) for view in ("train", "test"))
+    except InputError:
+        if not is_resumed:
+            journal.unlink(missing_ok=True)
+        raise
+    ledger = train.merge(test).accept()  # the mender's gate has decided
     ledger.write(out)
     parts: dict[View, Sequences] = {"train": split.train, "test": before_test(split)}
     views: dict[str, Any] = {}
@@ -66,7 +64,8 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
             "accepted": len(edits.filter(status="accepted")),
             "users": edits.edits["user_id"].n_unique(),
         }
-    return {"ledger": str(out), "views": views, **said}
+    asked = usage(readers.model, verdicts)
+    return {"ledger": str(out), "views": views, "noise_rate": mender.noise_rate, "llm": asked}
 
 
 def judge(
@@ -112,15 +111,3 @@ def usage(model: JournaledModel | None, verdicts: dict[View, Verdicts]) -> dict[
         "model": model.identity,
         **windows,
     }
-
-
-def _leaving_nothing_behind(journal: Path, work: Callable[[], T]) -> T:
-    """The result of the work; where the input turns out to be unusable, a journal that it began is removed."""
-    was_there = journal.exists()
-    try:
-        return work()
-    except InputError:
-        for ending in () if was_there else ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                journal.with_name(journal.name + ending).unlink()
-        raise
