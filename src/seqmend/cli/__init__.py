@@ -1,6 +1,16 @@
 """The command line: the only room that prints. One file per group of commands, which importing it adds to the `app`."""
 
-from seqmend.cli import assets, bench, bench_denoise, bench_scorers, bench_scoring, job, mending, training
+from seqmend.cli import (
+    assets,
+    bench,
+    bench_denoise,
+    bench_scorers,
+    bench_scoring,
+    bench_student,
+    job,
+    mending,
+    training,
+)
 from seqmend.cli.app import app, main
 
 __all__ = [
@@ -10,6 +20,7 @@ __all__ = [
     "bench_denoise",
     "bench_scorers",
     "bench_scoring",
+    "bench_student",
     "job",
     "main",
     "mending",

@@ -13,6 +13,7 @@ from seqmend.study.mending import denoise
 from seqmend.study.run import run
 from seqmend.study.scorers import bench_scorers, bench_scorers_by_name
 from seqmend.study.scoring import bench_scoring, windows_of_titles
+from seqmend.study.student import bench_student, bench_student_by_name
 from seqmend.study.training import evaluate_backbone, train_backbone
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "bench_scorers",
     "bench_scorers_by_name",
     "bench_scoring",
+    "bench_student",
+    "bench_student_by_name",
     "compare_runs",
     "demo_config",
     "denoise",
