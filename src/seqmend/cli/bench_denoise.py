@@ -125,8 +125,8 @@ def denoise_noise(
             jobs=jobs,
         )
     _write(figures, json_file, figure)
-    columns = ("AUROC", "ECE", "ECE > .2", "estimated", "injected", "precision", "recall", "edited")
-    keys = ("auroc", "ece", "ece_above_0.2", "estimated", "injected", "precision", "recall", "share_edited")
+    columns = ("AUROC", "ECE", "ECE > .2", "rate est.", "precision", "recall", "edited")
+    keys = ("auroc", "ece", "ece_above_0.2", "estimated", "precision", "recall", "share_edited")
     table = _table("Kinds of noise", figures, ("noise", "ratio", "judge"), columns)
     if train:
         for column in ("NDCG@20 raw", "mended", "oracle", "recovered"):
@@ -189,24 +189,20 @@ def denoise_ceiling(
             jobs=jobs,
         )
     _write(figures, json_file, figure)
-    columns = ("NDCG@10", "recovered", "NDCG@20", "to raw", "recovered", "edited", "precision", "restored")
+    columns = ("NDCG@20", "to raw", "recovered")
     table = _table(f"Ceiling of {figures['backbone']}", figures, ("arm", "edits in"), columns)
     for row in figures["rows"]:
-        ten, twenty = row["ndcg@10"], row["ndcg@20"]
-        edits = figures["edits"].get(row["arm"]) if row["scope"] == "train" else None
-        cells = [_cell(edits[key]) for key in ("share_edited", "precision", "restored")] if edits else []
-        low, high = twenty["difference"]["ci95"]
-        table.add_row(
-            arm_title(row["arm"]),
-            row["scope"] or "",
-            _cell(ten, 4),
-            _share(ten),
-            _cell(twenty, 4),
-            f"{twenty['difference']['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
-            _share(twenty),
-            *cells,
-            end_section=row["scope"] in (None, "both"),
-        )
+        found = row["ndcg@20"]
+        low, high = found["difference"]["ci95"]
+        to_raw = f"{found['difference']['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+        is_first = row["scope"] in (None, "train")
+        cells = [f"{found['mean']:.4f}", to_raw if row["scope"] else "", _share(found)]
+        table.add_row(arm_title(row["arm"]) if is_first else "", row["scope"] or "", *cells)
+    out_console.print(table)
+    keys = ("share_edited", "precision", "recall", "restored")
+    table = _table("Edits of the training part", figures, ("arm",), ("edited", "on noise", "of noise", "restored"))
+    for arm, edits in figures["edits"].items():
+        table.add_row(arm_title(arm), *("" if (m := edits[key]["mean"]) is None else f"{m:.3f}" for key in keys))
     out_console.print(table)
     if figures["oracles_are_one"]:
         out_console.print("All injected noise is within the mender's scope: both oracles are one.", style="dim")
@@ -392,7 +388,7 @@ def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: S
         header_style="bold",
     )
     for column in names:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     return table
@@ -415,7 +411,7 @@ def _share(figure: dict[str, Any]) -> str:
 
 
 def _judge(judge: str) -> str:
-    return {"fused": "fusion", "llm_free": "fusion, no model"}.get(judge, judge)
+    return {"fused": "fusion", "llm_free": "LLM-free"}.get(judge, judge)
 
 
 def _foot(figures: dict[str, Any]) -> None:

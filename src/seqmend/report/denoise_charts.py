@@ -216,7 +216,7 @@ def _line(title: str, rows: Sequence[Mapping[str, Any]], along: str, key: str, c
 def _share(figure: Mapping[str, Any]) -> str:
     share = figure["recovered_share"]
     if share is None or share["value"] is None:
-        return f"{signed(figure['difference']['difference'])} (nothing to share)"
+        return f"{signed(figure['difference']['difference'])} (nothing to regain)"
     return f"{number(share['value'], 2)} ({interval(share['ci95'], 2)})"
 
 

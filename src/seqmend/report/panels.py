@@ -129,8 +129,9 @@ def draw_dot_rows(
         canvas.text(scale(value), bottom + 18, text, LIGHT["muted"], anchor="middle")
     canvas.text((left + right) / 2, bottom + 38, x_title, LIGHT["muted"], anchor="middle")
     for name, value in references:
+        is_lowest = value == min(other for _, other in references)  # its name stands to the left, clear of the others
         canvas.line(scale(value), top - 6, scale(value), bottom, LIGHT["muted"], dash="3 3")
-        canvas.text(scale(value), top - 10, name, LIGHT["muted"], size=11, anchor="middle", halo=LIGHT["card"])
+        canvas.text(scale(value), top - 10, name, LIGHT["muted"], size=11, anchor="end" if is_lowest else "start")
     y = float(top)
     for row, height in zip(rows, heights, strict=True):
         canvas.text(_MARGIN, y + _ROW * len(row.dots) / 2 + 4, row.name, LIGHT["ink"], size=12.5)
