@@ -16,7 +16,7 @@ from seqmend.study.arms import refuse_untrainable_backbone
 from seqmend.study.config import RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 
-_PROBE: dict[str, int] = {"embed": 64, "score": 24, "write": 4}
+_PROBE: dict[str, int] = {"embed": 64, "choose": 64, "score": 24, "write": 4}
 _WARM_UP = 2
 
 Rates = dict[str, float]
@@ -100,7 +100,12 @@ def _questions(config: RunConfig, split: Split, progress: Progress, rate: float 
 
 def _measured(model: LocalModel, method: str, questions: list[Any]) -> float:
     """Tokens per second, reading and writing together, of some questions from all over the list."""
-    asks: dict[str, Callable[[list[Any]], Any]] = {"embed": model.embed, "score": model.score, "write": model.write}
+    asks: dict[str, Callable[[list[Any]], Any]] = {
+        "embed": model.embed,
+        "choose": model.choose,
+        "score": model.score,
+        "write": model.write,
+    }
     ask = asks[method]
     ask(questions[:_WARM_UP])
     step = max(1, len(questions) // _PROBE[method])

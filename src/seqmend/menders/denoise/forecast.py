@@ -7,6 +7,7 @@ import numpy as np
 
 from seqmend.interactions import Sequences
 from seqmend.llm import LanguageModel, Usage
+from seqmend.menders.denoise.cards import audiences
 from seqmend.menders.denoise.cascade import most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
@@ -15,8 +16,14 @@ from seqmend.menders.denoise.replacement import WRITTEN_TOKENS, prompt_for
 from seqmend.menders.denoise.verdicts import Surroundings
 from seqmend.menders.denoise.windows import Int64, Windows, cut
 
-Purpose = Literal["titles", "tuning", "windows", "replacements"]
-METHODS: dict[Purpose, str] = {"titles": "embed", "tuning": "score", "windows": "score", "replacements": "write"}
+Purpose = Literal["titles", "cards", "tuning", "windows", "replacements"]
+METHODS: dict[Purpose, str] = {
+    "titles": "embed",
+    "cards": "choose",
+    "tuning": "score",
+    "windows": "score",
+    "replacements": "write",
+}
 """Which method of the language model serves what."""
 
 
@@ -76,6 +83,9 @@ def forecast(
 
     model.embed([catalogue.prompt_titles[item] for item in np.flatnonzero(catalogue.has_title).tolist()])
     note("titles")
+    if config.item_cards:
+        audiences(catalogue, model)
+        note("cards")
     windows = cut(train, config.max_length, config.stride)
     windows = windows[windows.real.sum(1) >= 2]
     held_out = windows[rng.permutation(len(windows))[: -(-len(windows) // config.folds)]]

@@ -11,6 +11,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, View
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel
+from seqmend.menders.denoise.cards import audiences, card_vectors
 from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
@@ -27,9 +28,22 @@ from seqmend.menders.denoise.language import testimony
 from seqmend.menders.denoise.llm4dsr import window_testimony
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
-from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Surroundings, Verdicts, explain
+from seqmend.menders.denoise.verdicts import (
+    CARD_WITNESS,
+    TITLE_WITNESS,
+    WINDOW_WITNESS,
+    Surroundings,
+    Verdicts,
+    explain,
+)
 from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows, cut, mean_by_position
-from seqmend.menders.denoise.witnesses import LANGUAGE_FEATURES, LLM_FREE_FEATURES, SINGLE_WITNESSES, features
+from seqmend.menders.denoise.witnesses import (
+    CARD_FEATURES,
+    LANGUAGE_FEATURES,
+    LLM_FREE_FEATURES,
+    SINGLE_WITNESSES,
+    features,
+)
 from seqmend.progress import Progress, silent
 
 NAME = "denoise"
@@ -182,7 +196,8 @@ class Denoiser:
         suggestions: list[Suggestion | None] = [None] * len(flagged)
         if config.edit == "replace":
             suggestions = self._suggest(gate, around, sequences.catalogue, ask)
-        reasons, evidence = explain(verdicts, around, suggestions, self.model.identity if self.model and ask else None)
+        asked = self.model.identity if self.model and ask else None
+        reasons, evidence = explain(verdicts, around, suggestions, asked, self._cards)
         item_ids = sequences.catalogue.item_ids
         columns = {
             "user_id": sequences.user_ids.gather(sequences.users[flagged]),
@@ -236,11 +251,13 @@ class Denoiser:
         total = sum(counts[1:], counts[0])
         self._title_vectors = _title_vectors(catalogue, self.encoder)
         language_vectors = None if self.model is None else whiten(_title_vectors(catalogue, self.model))
+        self._cards = audiences(catalogue, self.model) if self.model is not None and config.item_cards else None
+        readings = self._title_vectors, language_vectors, None if self._cards is None else card_vectors(self._cards)
         self._others: list[ItemStatistics] = []
         for fold, own in enumerate(counts):
             self.progress("describing items", fold, len(counts))
-            self._others.append(describe(total - own, self._title_vectors, language_vectors, seed=config.seed))
-        self._everyone = describe(total, self._title_vectors, language_vectors, seed=config.seed)
+            self._others.append(describe(total - own, *readings, seed=config.seed))
+        self._everyone = describe(total, *readings, seed=config.seed)
 
     def _fit_layers(self, windows: Windows, labels: Bool, folds: Int64, catalogue: Catalogue) -> None:
         evidence = self._evidence(windows, folds)
@@ -250,11 +267,13 @@ class Denoiser:
         self.progress("learning what noise looks like", 0, 0)
         self._cheap = CheapFusion(self.config.seed).fit(heard[:, :_LLM_FREE], truth)
         self._corrupted_share = float(truth.mean())
-        names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES)
+        names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES, *CARD_FEATURES)
         self._single = {name: names.index(feature) for name, feature in SINGLE_WITNESSES.items()}
         if self.model is not None:
             self._informed = CheapFusion(self.config.seed).fit(heard, truth)
             self._single[TITLE_WITNESS] = names.index("language_first")
+            if self._cards is not None:
+                self._single[CARD_WITNESS] = names.index("cards_mean")
         self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
         held_out = np.flatnonzero(folds == 0)
         windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
@@ -279,7 +298,7 @@ class Denoiser:
 
     def _take_layers(self, other: "Denoiser", windows: Windows, labels: Bool) -> None:
         """Another mender's layers, and the noise rate that they see in corrupted windows of the first fold here."""
-        if (self.model is None) != (other.model is None):
+        if (self.model is None) != (other.model is None) or (self._cards is None) != (other._cards is None):
             raise ValueError("layers can only be taken from a mender with the same kinds of readers")
         self._cheap, self._alone, self._single = other._cheap, other._alone, other._single
         self._corrupted_share = other._corrupted_share
@@ -299,6 +318,7 @@ class Denoiser:
 
     def _evidence(self, windows: Windows, folds: Int64) -> Float32:
         n_features = _LLM_FREE + (0 if self.model is None else len(LANGUAGE_FEATURES))
+        n_features += 0 if self._cards is None else len(CARD_FEATURES)
         evidence = np.zeros((*windows.items.shape, n_features), dtype=np.float32)
         done = 0
         for fold in np.unique(folds):
