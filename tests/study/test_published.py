@@ -58,3 +58,24 @@ def test_a_model_is_needed(log_files, make_config, tiny_folder):
     values = settings(tiny_folder)
     with pytest.raises(InputError, match="need a language model"):
         make_config(*log_files, **{**values, "language": {"model": None, "encoder": None}})
+
+
+@pytest.mark.slow
+def test_the_paper_s_form_edits_single_instances(tmp_path, tiny_folder, make_log, make_config):
+    files = make_log(tmp_path, n_users=30)
+    training = {"epochs": 3, "patience": 3}
+    values = {
+        **settings(tiny_folder, mode="paper"),
+        "training": training,
+        "arms": ["raw", "mended"],
+        "noise": {"kind": "uniform", "ratio": 0.4},
+    }
+    with pytest.raises(InputError, match='set form = "instance"'):
+        make_config(*files, **values)
+    metrics = run(make_config(*files, **values, form="instance"), tmp_path / "out")
+    ledger = Ledger.read(tmp_path / "out" / "ledger.parquet")
+    by_view = dict(ledger.edits.group_by("view").agg(pl.col("scope").unique()).iter_rows())
+    assert by_view == {"train": ["instance"], "test": ["history"]}
+    assert metrics["edits"]["accepted"] > 10
+    ranks = [pl.read_parquet(tmp_path / "out" / "stages" / f"ranks-{arm}-0.parquet") for arm in ("raw", "mended")]
+    assert not ranks[0]["as_is"].equals(ranks[1]["as_is"])  # what was trained on differs

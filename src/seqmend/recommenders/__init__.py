@@ -5,6 +5,7 @@ from seqmend.recommenders.bert4rec import BERT4RecConfig
 from seqmend.recommenders.caser import CaserConfig
 from seqmend.recommenders.fmlprec import FMLPRecConfig
 from seqmend.recommenders.gru4rec import GRU4RecConfig
+from seqmend.recommenders.instance_edits import with_instance_edits
 from seqmend.recommenders.lrurec import LRURecConfig
 from seqmend.recommenders.registry import BackboneConfig, make_backbone
 from seqmend.recommenders.reliability import Reliability, TrainingDynamics
@@ -51,4 +52,5 @@ __all__ = [
     "rows_from_sequences",
     "save_backbone",
     "train",
+    "with_instance_edits",
 ]

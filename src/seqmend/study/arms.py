@@ -12,6 +12,7 @@ import polars as pl
 from seqmend.evaluation import Histories, metric_values, rank_targets
 from seqmend.files import write_atomic
 from seqmend.interactions import Sequences, Split, Targets
+from seqmend.ledger import Mended
 from seqmend.progress import Progress
 from seqmend.recommenders import (
     Backbone,
@@ -23,6 +24,7 @@ from seqmend.recommenders import (
     rows_from_sequences,
     save_backbone,
     train,
+    with_instance_edits,
 )
 from seqmend.study.config import RunConfig
 from seqmend.study.stages import fingerprint
@@ -39,17 +41,20 @@ class ArmData:
         train: What the backbone learns from.
         weights: Loss weight of every training interaction, float32 [N].
         test_histories: What it is shown at test time, by name ("as_is", "mended"), one history per test target.
+        mended: What a ledger made of the training part, where it may hold edits for single instances.
     """
 
     train: Sequences
     weights: npt.NDArray[np.float32]
     test_histories: dict[str, Histories]
+    mended: Mended | None = None
 
     @cached_property
     def identity(self) -> tuple[str, str, list[tuple[str, str]]]:
         """Fingerprints of all that is learned from and shown: equal for equal data."""
         shown = [(name, history.sequences.fingerprint) for name, history in self.test_histories.items()]
-        return self.train.fingerprint, fingerprint(self.weights.tolist()), shown
+        edits = [] if self.mended is None else self.mended.instance_edits["edit_id"].to_list()
+        return self.train.fingerprint, fingerprint(self.weights.tolist(), *([edits] if edits else [])), shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +160,8 @@ class ArmTraining:
         model = make_backbone(self.backbone, len(train_on.catalogue), len(train_on), self.training.seed)
         form = model.forms[0] if self.form == "auto" else self.form
         rows = rows_from_sequences(train_on, model.max_length, form, self.data.weights)
+        if self.data.mended is not None:
+            rows = with_instance_edits(rows, self.data.mended)
 
         def validate(model: Backbone) -> float:
             ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)

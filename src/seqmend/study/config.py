@@ -154,6 +154,8 @@ class RunConfig(_Section):
         published = self.denoise.llm4dsr
         if self.language.model is None and (self.denoise.method == "llm4dsr" or published.tuning.enabled):
             raise ValueError('denoise.method = "llm4dsr" and llm4dsr.tuning need a language model (language.model)')
+        if self.denoise.method == "llm4dsr" and published.verdicts == "window" and self.form != "instance":
+            raise ValueError('verdicts per window edit single instances: set form = "instance"')
         return self
 
     @classmethod

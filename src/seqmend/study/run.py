@@ -184,7 +184,7 @@ class _Study:
         train = self.ledgers[arm].apply(self.train, "train")
         test = self.ledgers[arm].apply(self.split.sequences, "test")
         mended = Histories(test.sequences, self.split.test.users, test.lengths_before(self.split.test))
-        return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended})
+        return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended}, train)
 
     def _trainings(self, arm: Arm, held_out: HeldOut, workers: Pool) -> list[Training]:
         """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
