@@ -125,7 +125,7 @@ def denoise_noise(
             jobs=jobs,
         )
     _write(figures, json_file, figure)
-    columns = ("AUROC", "ECE", "ECE > .2", "rate est.", "precision", "recall", "edited")
+    columns = ("AUROC", "ECE", "ECE > .2", "rate", "precis.", "recall", "edited")
     keys = ("auroc", "ece", "ece_above_0.2", "estimated", "precision", "recall", "share_edited")
     table = _table("Kinds of noise", figures, ("noise", "ratio", "judge"), columns)
     if train:
@@ -242,13 +242,12 @@ def denoise_transfer(
             progress=progress,
         )
     _write(figures, json_file, figure)
-    columns = ("AUROC", "AUPRC", "ECE", "precision", "recall", "edited", "estimated")
-    keys = ("auroc", "auprc", "ece", "precision", "recall", "share_edited", "estimated")
-    table = _table(f"Learned on {learned.name}", figures, ("learned on", "judge"), columns)
-    names = {"source": learned.name, "target": judged.name, "witness": ""}
-    for row in figures["rows"]:
-        cells = [_cell(row[key]) if key in row else "" for key in keys]
-        table.add_row(names[row["learned_on"]], _judge(row["judge"]), *cells)
+    columns = ("AUROC", "ECE", "precis.", "recall", "edited")
+    keys = ("auroc", "ece", "precision", "recall", "share_edited")
+    table = _table(f"Fusion learned on {learned.name}, at work", figures, ("learned on", "judge"), columns)
+    names = {"target": "target", "source": "source", "witness": ""}
+    for row in sorted(figures["rows"], key=lambda row: list(names).index(row["learned_on"])):
+        table.add_row(names[row["learned_on"]], _judge(row["judge"]), *(_cell(row[key]) for key in keys))
     out_console.print(table)
     for row in figures["lost"]:
         out_console.print(
@@ -390,7 +389,7 @@ def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: S
     for column in names:
         table.add_column(column, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")  # rather two lines than half a number
     return table
 
 
