@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
+from seqmend.errors import InputError
 from seqmend.interactions import Catalogue
-from seqmend.menders.denoise.replacement import suggest_by_behaviour, suggest_by_language
+from seqmend.menders.denoise.replacement import Grounding, GroundingTable, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import count, describe
 from seqmend.menders.denoise.windows import cut
 
@@ -83,3 +85,61 @@ def test_an_item_without_training_interactions_is_never_suggested(clean, encoder
     )
     assert found[0].item != 49
     assert suggest_by_behaviour(items, np.array([3]), np.ones((1, 4)), statistics)[0].item != 49
+
+
+ITEMS = {"a": "The Lion King", "b": "Brazil", "c": "the lion king!", "d": "Brazil", "e": None, "f": "Casino"}
+POPULARITY = np.array([0, 1, 5, 9, 2, 3, 0.0])  # nobody chose Casino
+
+
+class Letters:
+    """How often each letter stands in a text, not normalised."""
+
+    identity = "letters"
+
+    def embed(self, texts):
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        return np.array([[text.lower().count(letter) for letter in letters] for text in texts], dtype=np.float32)
+
+
+def grounding(**settings):
+    catalogue = Catalogue.from_titles(ITEMS)
+    vectors = GroundingTable.of(catalogue, Letters()).vectors
+    return Grounding(catalogue, POPULARITY, Letters(), vectors, **settings)
+
+
+def test_the_corrected_and_the_paper_s_grounding_by_hand():
+    texts = ["the lion king", "Brazil", "Casino", "Brasil"]
+    items = np.array([[1, 0], [0, 2], [1, 2], [1, 0]], dtype=np.int32)
+    found = grounding().suggest(texts, items)
+    # The most popular of equal names; none of the window's; none that nobody chose.
+    assert [(s.item, s.grounding) for s in found] == [(3, "exact"), (4, "nearest"), (4, "nearest"), (2, "nearest")]
+    paper = grounding(exclude="padding").suggest(texts, items)
+    # The first item of the very title, whatever stands in the window.
+    assert [(s.item, s.grounding) for s in paper] == [(1, "nearest"), (2, "exact"), (6, "exact"), (2, "nearest")]
+    assert found[3].distance == np.sqrt(2)  # a z against an s
+    assert found[3].to_dict()["distance"] == 1.4142
+
+
+def test_beyond_the_distance_cap_the_original_is_kept():
+    items = np.zeros((2, 2), dtype=np.int32)
+    texts = ["Brasil", "something else altogether"]
+    found = grounding(max_distance=2.0).suggest(texts, items)
+    assert found[0].item == 2
+    assert found[1] is None
+    assert grounding().suggest(texts, items)[1] is not None
+
+
+def test_where_nothing_is_allowed_nothing_is_suggested():
+    everything = np.array([[1, 2, 3, 4]], dtype=np.int32)
+    assert grounding().suggest(["Brazil"], everything) == [None]
+
+
+def test_a_table_is_read_back_and_that_of_others_refused(tmp_path):
+    catalogue = Catalogue.from_titles(ITEMS)
+    table = GroundingTable.of(catalogue, Letters())
+    table.write(tmp_path / "table.safetensors")
+    again = GroundingTable.read(tmp_path / "table.safetensors", catalogue, Letters())
+    np.testing.assert_array_equal(again.vectors, table.vectors)
+    other = Catalogue.from_titles({**ITEMS, "b": "Brasil"})
+    with pytest.raises(InputError, match="another catalogue"):
+        GroundingTable.read(tmp_path / "table.safetensors", other, Letters())
