@@ -122,3 +122,14 @@ def test_an_adapter_of_another_base_model_is_refused(
     with pytest.raises(InputError, match="fitted to another model"):
         LocalModel.load(sliding_folder, device="cpu", dtype="float32", adapter=found.folder)
     LocalModel.load(tiny_folder, device="cpu", dtype="float32", adapter=found.folder)
+
+
+@pytest.mark.model
+def test_a_trie_of_the_embedded_model_is_that_of_full_forward_passes() -> None:
+    model = LocalModel.load("smollm2-135m", device="cpu", dtype="float32")
+    choices = (' "Melissa & Doug Puzzle"\n', ' "Melissa & Doug Train"\n', ' "None"\n', " None\n")
+    question = Question("Toys that Ann bought, and one that does not belong:", choices, "trie")
+    expected = by_hand(model, question.prompt, choices)
+    other = Question("Toys:", choices, "trie")  # a shorter one beside it, so that padding has its say
+    found = model.choose([other, question])[1].probabilities
+    np.testing.assert_allclose(found, [expected[choice] for choice in choices], atol=1e-5)
