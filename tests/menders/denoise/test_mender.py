@@ -63,6 +63,14 @@ def test_held_out_targets_are_neither_seen_nor_edited(clean, encoder):
     np.testing.assert_array_equal(again.fused, mender.judge(split.train).fused)
 
 
+def test_networks_see_what_the_trees_alone_do_not(fitted, spoiled, encoder):
+    noisy, is_noise = spoiled
+    alone = Denoiser(CONFIG.model_copy(update={"networks": False}), encoder).fit(noisy).judge(noisy).fused
+    both = fitted.judge(noisy).fused
+    assert roc_auc_score(is_noise, both) > roc_auc_score(is_noise, alone) - 0.005
+    assert not np.array_equal(alone, both)
+
+
 def test_the_same_seed_gives_the_same_ledger(spoiled, encoder, fitted):
     again = Denoiser(CONFIG, encoder).fit(spoiled[0])
     assert again.propose(spoiled[0]).edits.equals(fitted.propose(spoiled[0]).edits)
@@ -91,6 +99,8 @@ def test_the_budget_holds_per_user(spoiled, encoder):
 def test_a_language_model_is_asked_where_doubt_is_greatest(spoiled, encoder, tiny):
     noisy, _ = spoiled
     mender = Denoiser(CONFIG, encoder, tiny).fit(noisy)
+    assert mender._window is not None
+    mender._window.trust = 0.5  # a model of random weights earns none
     verdicts = mender.judge(noisy, language_windows=20)
     assert verdicts.asked.sum() == 20
     assert verdicts.asked_interactions.sum() >= 20

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, Student, StudentConfig
-from seqmend.menders.denoise.student_network import StudentNetwork
+from seqmend.menders.denoise.network import WindowNetwork
 
 CONFIG = StudentConfig(embedding_size=16, n_heads=2, epochs=4, batch_size=32, learning_rate=1e-2)
 
@@ -25,9 +25,9 @@ def student(mender, spoiled):
     return Student.fit(mender, spoiled[0], CONFIG)
 
 
-def network(ids: bool = False, n_layers: int = 1) -> StudentNetwork:
+def network(ids: bool = False, n_layers: int = 1) -> WindowNetwork:
     torch.manual_seed(0)
-    made = StudentNetwork(
+    made = WindowNetwork(
         n_items=30, n_inputs=5, n_relations=3, max_length=8,
         embedding_size=16, n_layers=n_layers, n_heads=2, dropout=0.1, ids=ids,
     )  # fmt: skip
@@ -116,11 +116,11 @@ def test_nobody_is_judged_by_what_was_learned_from_him(student, spoiled):
     noisy, _ = spoiled
     before = student.judge(noisy)
     folds = student._folds_of(noisy.user_ids)
-    kept = {name: value.clone() for name, value in student.networks[0].state_dict().items()}
+    kept = {name: value.clone() for name, value in student.networks.networks[0].state_dict().items()}
     with torch.no_grad():
-        student.networks[0].logit.bias += 5
+        student.networks.networks[0].logit.bias += 5
     after = student.judge(noisy)
-    student.networks[0].load_state_dict(kept)
+    student.networks.networks[0].load_state_dict(kept)
     changed = np.unique(folds[noisy.users[before != after]] % CONFIG.n_networks)
     assert changed.tolist() == [0]
 
@@ -189,7 +189,7 @@ def test_language_vectors_are_left_out_on_request(spoiled, encoder, tiny, tmp_pa
     without, with_it = (
         Student.fit(mender, spoiled[0], quick.model_copy(update={"language": language})) for language in (False, True)
     )
-    assert with_it.tables[0].n_relations == without.tables[0].n_relations + 2
+    assert with_it.networks.tables[0].n_relations == without.networks.tables[0].n_relations + 2
     with_it.save(tmp_path)
     with safe_open(tmp_path / "student.safetensors", "np") as file:
         assert "table.0.vectors.language" in file.keys()  # noqa: SIM118

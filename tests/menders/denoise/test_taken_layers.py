@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from seqmend.menders.denoise import DenoiseConfig, Denoiser
 
-CONFIG = DenoiseConfig(tuning_windows=50)
+CONFIG = DenoiseConfig(tuning_windows=50, networks=False)
 
 
 def test_layers_of_the_same_log_give_the_same_verdicts(spoiled, encoder):
@@ -36,3 +36,10 @@ def test_layers_with_a_model_are_no_use_without_one(spoiled, encoder, tiny):
     source = Denoiser(CONFIG, encoder).fit(noisy)
     with pytest.raises(ValueError, match="same kinds of readers"):
         Denoiser(CONFIG, encoder, tiny).fit(noisy, layers_of=source)
+
+
+def test_networks_are_of_one_catalogue(spoiled, encoder):
+    noisy, _ = spoiled
+    source = Denoiser(CONFIG.model_copy(update={"networks": True}), encoder).fit(noisy)
+    with pytest.raises(ValueError, match="one catalogue"):
+        Denoiser(CONFIG, encoder).fit(noisy, layers_of=source)

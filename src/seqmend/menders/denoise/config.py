@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from seqmend.menders.denoise.llm4dsr import LLM4DSRConfig, Scorer
+from seqmend.menders.denoise.networks import NetworkConfig
 
 
 class DenoiseConfig(BaseModel):
@@ -21,6 +22,9 @@ class DenoiseConfig(BaseModel):
         corruption_rate: Share of training cells that are corrupted to learn from.
         corruption_rounds: How often every training window is corrupted anew.
         folds: Groups of users; a user is judged by statistics of the other groups.
+        networks: Whether small networks judge whole windows beside the trees; they take most of the time that learning
+            takes, and see more in sparse logs.
+        network: Their settings.
         tuning_windows: Self-corrupted windows that the language model is asked about, to learn how far to trust it.
         language_windows: Windows of the log that the language model reads, those first whose verdict it is expected to
             change most; absent: every window, as far as the budget goes.
@@ -47,6 +51,8 @@ class DenoiseConfig(BaseModel):
     corruption_rate: float = Field(default=0.1, gt=0, lt=0.5)
     corruption_rounds: int = Field(default=3, ge=1)
     folds: int = Field(default=5, ge=2)
+    networks: bool = True
+    network: NetworkConfig = NetworkConfig()
     tuning_windows: int = Field(default=400, ge=50)
     language_windows: int | None = Field(default=None, ge=0)
     language_share: float | None = Field(default=None, ge=0, le=1)

@@ -1,8 +1,8 @@
 """Fusion: one calibrated probability from many witnesses, learned on windows whose noise is known.
 
-Gradient-boosted trees fuse the witnesses that speak of every cell, of which there are plenty of labelled ones. Where a
-language model was asked about a window, logistic regression fuses the trees' verdict with what it says: few parameters,
-because few windows are asked about.
+Gradient-boosted trees fuse the witnesses that speak of every cell, of which there are plenty of labelled ones; logistic
+regression joins their verdict with that of networks over whole windows. Where a language model was asked about a
+window, another one fuses the verdict with what it says: few parameters, because few windows are asked about.
 """
 
 from dataclasses import dataclass, field
@@ -16,9 +16,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
+from seqmend.menders.denoise.networks import WindowNetworks
+
 Float64 = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
 Bool = npt.NDArray[np.bool_]
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 _CERTAIN = 1e-6
@@ -71,6 +74,67 @@ class LogisticFusion:
         """P(corrupted) under the mix that was learned from, float64 [P]."""
         probability = self.regression.predict_proba(self.scaler.transform(inputs))[:, 1]
         return np.clip(probability, _CERTAIN, 1 - _CERTAIN)
+
+
+@dataclass(frozen=True)
+class CellFusion:
+    """One probability of every cell, from the witnesses and, where there are any, from networks over whole windows.
+
+    Attributes:
+        trees: Over the witnesses.
+        networks: Over whole windows, or None.
+        both: Joins the log-odds of the two, learned on users that neither learned from; None without networks.
+    """
+
+    trees: CheapFusion
+    networks: WindowNetworks | None
+    both: LogisticFusion | None
+
+    @classmethod
+    def fit(
+        cls,
+        evidence: Features,
+        windows: Int32,
+        labels: Bool,
+        folds: Int64,
+        networks: WindowNetworks | None,
+        seed: int,
+    ) -> "CellFusion":
+        """Learn from corrupted windows.
+
+        Args:
+            evidence: What the witnesses say, [B, L, F].
+            windows: Item numbers, int32 [B, L], 0 = padding.
+            labels: Which cells are corrupted, bool [B, L].
+            folds: Of their users, int64 [B]; the trees do not learn from fold 0.
+            networks: Already learned.
+            seed: Of the trees.
+        """
+        real, held_out = windows > 0, folds == 0
+        learning = real & ~held_out[:, None]
+        trees = CheapFusion(seed).fit(evidence[learning], labels[learning])
+        if networks is None:
+            return cls(trees, None, None)
+        cells = real[held_out]
+        inputs = _joined(trees, evidence[held_out][cells], networks.logits(windows[held_out], folds[held_out])[cells])
+        return cls(trees, networks, LogisticFusion().fit(inputs, labels[held_out][cells]))
+
+    def probability(self, evidence: Features, windows: Int32, folds: Int64) -> Float64:
+        """P(corrupted) under the mix that was learned from, float64 [B, L]; NaN in padding."""
+        real = windows > 0
+        probability = np.full(windows.shape, np.nan)
+        if not real.any():
+            return probability
+        if self.networks is None or self.both is None:
+            probability[real] = self.trees.probability(evidence[real])
+        else:
+            logits = self.networks.logits(windows, folds)[real]
+            probability[real] = self.both.probability(_joined(self.trees, evidence[real], logits))
+        return probability
+
+
+def _joined(trees: CheapFusion, evidence: Features, logits: Float64) -> Float64:
+    return np.stack([logit(trees.probability(evidence)), logits], axis=1)
 
 
 def with_testimony(probability: Float64, testimony: Float64) -> Float64:

@@ -16,7 +16,7 @@ from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, 
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
 from seqmend.menders.denoise.fusion import (
-    CheapFusion,
+    CellFusion,
     LogisticFusion,
     WindowFusion,
     best_trust,
@@ -26,6 +26,8 @@ from seqmend.menders.denoise.fusion import (
 )
 from seqmend.menders.denoise.language import testimony
 from seqmend.menders.denoise.llm4dsr import window_testimony
+from seqmend.menders.denoise.network_inputs import item_tables
+from seqmend.menders.denoise.networks import WindowNetworks
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
 from seqmend.menders.denoise.verdicts import (
@@ -55,10 +57,10 @@ _LEAST_NOISE = 30  # corrupted cells, below which nothing can be learned
 class Denoiser:
     """The denoise mender: `fit` on training sequences, then `judge` or `propose`.
 
-    Evidence comes in three layers, each calibrated: cheap witnesses for every interaction; with a language model, its
-    own representation of every title, asked for once per item; and its reading of whole windows, as many as the
-    settings allow, those in most doubt first. How far each of the last two moves the verdict is learned on held-out
-    users: not at all, where it has not shown to help.
+    Evidence comes in three layers, each calibrated: cheap witnesses for every interaction, fused by trees and by
+    networks that look at whole windows; with a language model, its own representation of every title, asked for once
+    per item; and its reading of whole windows, as many as the settings allow, those in most doubt first. How far each
+    of the last two moves the verdict is learned on held-out users: not at all, where it has not shown to help.
 
     Args:
         config: Settings.
@@ -117,7 +119,7 @@ class Denoiser:
                 fix="bring a longer log",
             )
         if layers_of is None:
-            self._fit_layers(noisy, labels, folds, train.catalogue)
+            self._fit_layers(noisy, labels, folds, windows, universe, train.catalogue)
         else:
             self._take_layers(layers_of, noisy[folds == 0], labels[folds == 0])
         return self
@@ -135,17 +137,16 @@ class Denoiser:
             owners: Whose sequence each one is, str [U], where sequences are windows of users rather than users.
         """
         windows = cut(sequences, self.config.max_length, self.config.stride)
-        evidence = self._evidence(
-            windows, self.folds_of(sequences.user_ids if owners is None else owners)[windows.users]
-        )
+        folds = self.folds_of(sequences.user_ids if owners is None else owners)[windows.users]
+        evidence = self._evidence(windows, folds)
         real = windows.real
-        llm_free = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
+        llm_free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], windows.items, folds)
         alone = {
             name: self._over_cells(self._alone[name], evidence[:, :, [at]], real) for name, at in self._single.items()
         }
         fused, asked = llm_free, np.zeros(len(windows), dtype=np.bool_)
         if self.model is not None:
-            informed = blend(llm_free, self._over_cells(self._informed, evidence, real), self._title_trust)
+            informed = blend(llm_free, self._informed.probability(evidence, windows.items, folds), self._title_trust)
             fused = informed.copy()
             most = most_windows(self.config, len(windows), language_windows)
             if self._window is not None and self._window.trust and most:
@@ -234,10 +235,7 @@ class Denoiser:
             folds: Of their users, int64 [B]; see `folds_of`.
         """
         evidence = self._evidence(Windows(windows, folds.astype(np.int32), np.zeros_like(folds)), folds)
-        probability = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], windows > 0)
-        if self.model is None:
-            return probability
-        return blend(probability, self._over_cells(self._informed, evidence, windows > 0), self._title_trust)
+        return self._by_titles(evidence, windows, folds)
 
     # ------------------------------------------------------------------------------------------------------- learning
 
@@ -259,57 +257,77 @@ class Denoiser:
             self._others.append(describe(total - own, *readings, seed=config.seed))
         self._everyone = describe(total, *readings, seed=config.seed)
 
-    def _fit_layers(self, windows: Windows, labels: Bool, folds: Int64, catalogue: Catalogue) -> None:
-        evidence = self._evidence(windows, folds)
-        real = windows.real
+    def _fit_layers(
+        self, windows: Windows, labels: Bool, folds: Int64, clean: Windows, universe: Int32, catalogue: Catalogue
+    ) -> None:
+        evidence, items, real, seed = self._evidence(windows, folds), windows.items, windows.real, self.config.seed
         learning = real & (folds != 0)[:, None]
         heard, truth = evidence[learning], labels[learning]
         self.progress("learning what noise looks like", 0, 0)
-        self._cheap = CheapFusion(self.config.seed).fit(heard[:, :_LLM_FREE], truth)
+        networks = self._networks(clean, folds[: len(clean)], universe, language=False)
+        self._llm_free = CellFusion.fit(evidence[:, :, :_LLM_FREE], items, labels, folds, networks, seed)
         self._corrupted_share = float(truth.mean())
         names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES, *CARD_FEATURES)
         self._single = {name: names.index(feature) for name, feature in SINGLE_WITNESSES.items()}
         if self.model is not None:
-            self._informed = CheapFusion(self.config.seed).fit(heard, truth)
+            networks = self._networks(clean, folds[: len(clean)], universe, language=True)
+            self._informed = CellFusion.fit(evidence, items, labels, folds, networks, seed)
             self._single[TITLE_WITNESS] = names.index("language_first")
-            if self._cards is not None:
+            if self.config.item_cards:
                 self._single[CARD_WITNESS] = names.index("cards_mean")
         self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
         held_out = np.flatnonzero(folds == 0)
         windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
-        probability = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
         if self.model is not None:
-            informed = self._over_cells(self._informed, evidence, real)
-            self._title_trust = best_trust(probability[real], informed[real], labels[real])
-            probability = blend(probability, informed, self._title_trust)
+            free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], windows.items, folds[held_out])
+            informed = self._informed.probability(evidence, windows.items, folds[held_out])
+            self._title_trust = best_trust(free[real], informed[real], labels[real])
+        probability = self._by_titles(evidence, windows.items, folds[held_out])
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
         if self.model is not None:
             chosen = by_expected_change(self._confidence(probability))[: self.config.tuning_windows]
-            heard = self._read(windows, chosen, catalogue)
-            cells = real & _heard(heard)[:, None]
+            read = self._read(windows, chosen, catalogue)
+            cells = real & _heard(read)[:, None]
             self._window = None
             if labels[cells].sum() >= _LEAST_NOISE:
-                words, known = heard[cells], labels[cells]
+                words, known = read[cells], labels[cells]
                 self._window_alone = LogisticFusion().fit(words[:, None], known)
                 owners = np.broadcast_to(windows.users[:, None], cells.shape)[cells]
                 self._window = WindowFusion().fit(probability[cells], words, known, owners.astype(np.int64))
 
+    def _networks(self, windows: Windows, folds: Int64, universe: Int32, language: bool) -> WindowNetworks | None:
+        """Networks that have learned from fresh corruptions of training windows, if they are wanted."""
+        config = self.config
+        if not config.networks:
+            return None
+        rng = np.random.default_rng([config.seed, config.network.seed])
+        tables = item_tables(self._everyone, self._others, language)
+        return WindowNetworks.fit(
+            tables,
+            folds,
+            config.max_length,
+            lambda rows: corrupt(windows.items[rows], universe, config.corruption_rate, rng),
+            config.network,
+            progress=self.progress,
+        )
+
     def _take_layers(self, other: "Denoiser", windows: Windows, labels: Bool) -> None:
         """Another mender's layers, and the noise rate that they see in corrupted windows of the first fold here."""
-        if (self.model is None) != (other.model is None) or (self._cards is None) != (other._cards is None):
+        if (self.model is None) != (other.model is None):
             raise ValueError("layers can only be taken from a mender with the same kinds of readers")
-        self._cheap, self._alone, self._single = other._cheap, other._alone, other._single
+        if other.config.networks:
+            raise ValueError("networks know the items of one catalogue only: layers are taken without them")
+        self._llm_free, self._alone, self._single = other._llm_free, other._alone, other._single
         self._corrupted_share = other._corrupted_share
-        evidence, real = self._evidence(windows, np.zeros(len(windows), dtype=np.int64)), windows.real
-        probability = self._over_cells(self._cheap, evidence[:, :, :_LLM_FREE], real)
         if self.model is not None:
             self._informed, self._title_trust = other._informed, other._title_trust
             self._window = other._window
             if other._window is not None:
                 self._window_alone = other._window_alone
-            probability = blend(probability, self._over_cells(self._informed, evidence, real), self._title_trust)
+        folds, real = np.zeros(len(windows), dtype=np.int64), windows.real
+        probability = self._by_titles(self._evidence(windows, folds), windows.items, folds)
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
@@ -343,7 +361,14 @@ class Denoiser:
             heard[row] = values
         return heard
 
-    def _over_cells(self, fusion: CheapFusion | LogisticFusion, inputs: Float32 | Float64, cells: Bool) -> Float64:
+    def _by_titles(self, evidence: Float32, items: Int32, folds: Int64) -> Float64:
+        """P(corrupted) without any window read, float64 [B, L]; NaN in padding."""
+        free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], items, folds)
+        if self.model is None:
+            return free
+        return blend(free, self._informed.probability(evidence, items, folds), self._title_trust)
+
+    def _over_cells(self, fusion: LogisticFusion, inputs: Float32 | Float64, cells: Bool) -> Float64:
         """The fusion's probability in the given cells, float64 [B, L]; NaN elsewhere."""
         probability = np.full(cells.shape, np.nan)
         if cells.any():

@@ -89,7 +89,8 @@ def _measure(
     progress: Progress,
 ) -> dict[str, Any]:
     config = target.config
-    denoise = config.denoise.model_copy(update={"seed": seed})
+    # Networks know the items of one catalogue only.
+    denoise = config.denoise.model_copy(update={"seed": seed, "networks": False})
     learned, judged = (
         make_noise(setting.clean, *noise, seed, config.language.encoder, progress) for setting in (source, target)
     )

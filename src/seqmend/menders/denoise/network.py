@@ -1,4 +1,4 @@
-"""The student's network: bidirectional attention over a window whose items are compared pair by pair."""
+"""A network that judges windows: bidirectional attention over a window whose items are compared pair by pair."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ _STRANGER = -3.0  # how alike nothing is, in standard deviations: for the only i
 _FIRST_GUESS = -2.2  # log-odds of one corrupted cell in ten, so that training does not begin by learning the rate
 
 
-class StudentNetwork(nn.Module):
+class WindowNetwork(nn.Module):
     """A noise logit for every cell of a window.
 
     An item's state begins with its vectors, its popularity, and how it relates to the others of the window: the mean,

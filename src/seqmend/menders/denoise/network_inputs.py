@@ -1,4 +1,4 @@
-"""What a student is shown of a window: numbers of every item, and how every two of its items relate."""
+"""What a network is shown of a window: numbers of every item, and how every two of its items relate."""
 
 from dataclasses import dataclass
 from functools import cached_property
