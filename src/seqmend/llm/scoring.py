@@ -240,9 +240,7 @@ class CausalScorer:
         finally:
             self.decoder.layers = layers
 
-    def _prefill(
-        self, prefixes: list[Int64], past: tuple[Any, torch.Tensor] | None = None
-    ) -> tuple[Any, torch.Tensor]:
+    def _prefill(self, prefixes: list[Int64], past: tuple[Any, torch.Tensor] | None = None) -> tuple[Any, torch.Tensor]:
         """Keys and values of left-padded prefixes, and the mask int64 [B, P] of their real tokens.
 
         `past` is what this method made of one beginning that stands before all of them.
