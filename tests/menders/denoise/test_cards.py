@@ -63,7 +63,9 @@ def test_a_mismatch_is_said_in_words_and_only_where_there_is_one():
 
 def test_cards_are_a_witness_where_they_are_asked_for(spoiled, encoder, tiny: LocalModel):
     noisy, _ = spoiled
-    config = DenoiseConfig(tuning_windows=50, language_windows=0, language_replacements=0, item_cards=True)
+    config = DenoiseConfig(
+        tuning_windows=50, language_windows=0, language_replacements=0, item_cards=True, networks=False
+    )
     mender = Denoiser(config, encoder, tiny).fit(noisy)
     verdicts = mender.judge(noisy)
     assert np.isfinite(verdicts.witnesses[CARD_WITNESS]).all()

@@ -7,7 +7,7 @@ from seqmend.menders.denoise import WINDOW_WITNESS, DenoiseConfig, Denoiser
 from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, most_windows
 from seqmend.menders.denoise.windows import mean_by_position
 
-CONFIG = DenoiseConfig(tuning_windows=60, language_replacements=5)
+CONFIG = DenoiseConfig(tuning_windows=60, language_replacements=5, networks=False)
 
 
 def test_windows_in_doubt_come_first():

@@ -9,6 +9,7 @@ from seqmend.interactions import Sequences, leave_one_out
 from seqmend.menders.denoise import TITLE_WITNESS, WINDOW_WITNESS, DenoiseConfig, Denoiser
 
 CONFIG = DenoiseConfig(tuning_windows=50, language_replacements=5)
+TREES = CONFIG.model_copy(update={"networks": False})  # where networks change nothing that is tested
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_held_out_targets_are_neither_seen_nor_edited(clean, encoder):
 
 def test_networks_see_what_the_trees_alone_do_not(fitted, spoiled, encoder):
     noisy, is_noise = spoiled
-    alone = Denoiser(CONFIG.model_copy(update={"networks": False}), encoder).fit(noisy).judge(noisy).fused
+    alone = Denoiser(TREES, encoder).fit(noisy).judge(noisy).fused
     both = fitted.judge(noisy).fused
     assert roc_auc_score(is_noise, both) > roc_auc_score(is_noise, alone) - 0.005
     assert not np.array_equal(alone, both)
@@ -77,8 +78,8 @@ def test_the_same_seed_gives_the_same_ledger(spoiled, encoder, fitted):
 
 
 @pytest.mark.parametrize("edit", ["delete", "mask", "reweight"])
-def test_other_kinds_of_edit(fitted, spoiled, edit, encoder):
-    mender = Denoiser(CONFIG.model_copy(update={"edit": edit}), encoder).fit(spoiled[0])
+def test_other_kinds_of_edit(spoiled, edit, encoder):
+    mender = Denoiser(TREES.model_copy(update={"edit": edit}), encoder).fit(spoiled[0])
     noisy = spoiled[0]
     ledger = mender.propose(noisy).accept()
     assert set(ledger.edits["kind"]) == {edit}
@@ -91,7 +92,7 @@ def test_other_kinds_of_edit(fitted, spoiled, edit, encoder):
 
 
 def test_the_budget_holds_per_user(spoiled, encoder):
-    mender = Denoiser(CONFIG.model_copy(update={"max_edits": 1, "threshold": 0.2}), encoder).fit(spoiled[0])
+    mender = Denoiser(TREES.model_copy(update={"max_edits": 1, "threshold": 0.2}), encoder).fit(spoiled[0])
     ledger = mender.propose(spoiled[0])
     assert ledger.edits.group_by("user_id").len()["len"].max() == 1
 

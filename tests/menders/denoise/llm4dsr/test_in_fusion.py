@@ -22,9 +22,9 @@ class Reader:
 
 @pytest.mark.parametrize("scorer", list(SCORERS))
 def test_a_noise_score_can_be_the_fusion_s_window_witness(spoiled, oracle, scorer):
-    """Without encoder, so that there is something left to say; the sign must be that of the other testimony."""
+    """Neither encoder nor networks, so that there is something left to say; the sign must be the other testimony's."""
     noisy, is_noise = spoiled
-    config = DenoiseConfig(scorer=scorer, tuning_windows=60, language_replacements=0)
+    config = DenoiseConfig(scorer=scorer, tuning_windows=60, language_replacements=0, networks=False)
     verdicts = Denoiser(config, None, Reader(oracle)).fit(noisy).judge(noisy, language_windows=60)
     said = verdicts.witnesses.get(WINDOW_WITNESS)
     assert said is not None
