@@ -34,6 +34,12 @@ def folder(tmp_path_factory):
     frame.filter((pl.col("timestamp") == 14) & (pl.col("user_id").cast(int) < 60)).write_parquet(
         splits / "test.parquet"
     )
+    clean = root / "official_splits" / "noise_user0.0"
+    clean.mkdir()
+    true = {user: items[3:14].tolist() for user, items in users.items() if int(user) < 60}
+    pl.DataFrame(
+        {"user_id": list(true), "item_ids": list(true.values()), "mask": [[0] * 11] * 60, "timestamp": [14] * 60}
+    ).write_parquet(clean / "test.parquet")
     return root
 
 
@@ -44,6 +50,7 @@ def test_known_noise_is_found_in_windows_of_unseen_or_seen_users(folder, regime)
     assert (figures["n_windows"], figures["n_positions"]) == (60, 600)
     assert set(figures["witnesses"]) == {"popularity", "co-occurrence", "title similarity"}
     assert figures["auroc"] == figures["llm_free"]["auroc"]
+    assert figures["edited_clean"] < 0.05
 
 
 def test_with_a_model_the_gain_has_an_interval_over_seeds(folder, tiny):
@@ -66,12 +73,13 @@ def test_the_judge_alone_reads_the_mask(folder, tmp_path):
     config = DenoiseConfig(tuning_windows=50)
     before = bench_detect(folder, "full", encoder=None, model=None, config=config)
     inverted = tmp_path / "inverted"
-    (inverted / "official_splits" / "noise_user0.1").mkdir(parents=True)
     for path in folder.rglob("*.parquet"):
         frame = pl.read_parquet(path)
         if "mask" in frame.columns:
             frame = frame.with_columns(pl.col("mask").list.eval(1 - pl.element()))
-        frame.write_parquet(inverted / path.relative_to(folder))
+        copy = inverted / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        frame.write_parquet(copy)
     after = bench_detect(inverted, "full", encoder=None, model=None, config=config)
     assert after["auroc"] == pytest.approx(1 - before["auroc"], abs=1e-9)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from seqmend.cli.app import app
 from seqmend.cli.console import JsonFile, out_console, showing, write_figures
-from seqmend.errors import InputError
+from seqmend.cli.options import JOURNAL, JournalFile, LearnedFrom, ReleasedFolder, TestWindows
 
 bench = typer.Typer(help="The measurements behind every claim; each prints a table and writes it with --json FILE.")
 app.add_typer(bench, name="bench")
@@ -17,14 +17,12 @@ app.add_typer(bench, name="bench")
 
 @bench.command("detect")
 def bench_detect(
-    folder: Annotated[Path, typer.Argument(help="A folder laid out like llm4dsr-toy.")],
-    train: Annotated[
-        str, typer.Option("--train", help='"small" (train_5000) or "full" (users without a test row).')
-    ] = "small",
+    folder: ReleasedFolder,
+    train: LearnedFrom = "small",
     model: Annotated[
         str, typer.Option("--model", help='Language model: a name, a folder, or "none".')
     ] = "smollm2-135m",
-    windows: Annotated[int | None, typer.Option("--windows", help="Judge a random part of the test windows.")] = None,
+    windows: TestWindows = None,
     language_windows: Annotated[
         int | None, typer.Option("--language-windows", help="Windows the model reads whole, most in doubt first.")
     ] = 500,
@@ -32,16 +30,12 @@ def bench_detect(
         int, typer.Option("--tuning-windows", help="Self-corrupted windows it reads to learn from.")
     ] = 200,
     seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds.")] = 1,
-    journal: Annotated[
-        Path, typer.Option("--journal", help="Where answers are kept, so that nothing is asked twice.")
-    ] = Path("runs/bench/journal.sqlite"),
+    journal: JournalFile = JOURNAL,
     json_file: JsonFile = None,
 ) -> None:
     """How well known noise is found in LLM4DSR's own test windows, with and without the language model."""
     from seqmend import study
 
-    if train not in ("small", "full"):
-        raise InputError(f"--train {train} is not known", expected="small or full")
     with showing() as progress:
         figures = study.bench_detect_by_name(
             folder,
@@ -65,6 +59,8 @@ def bench_detect(
         cells = [f"{row[key]:.3f}" if row[key] is not None else "" for key in ("auroc", "auprc", "top1", "f1", "ece")]
         table.add_row(name, *cells, f"{row['n']:,}")
     out_console.print(table)
+    if (edited := figures["edited_clean"]) is not None:
+        out_console.print(f"Without the injected noise {edited:.2%} of the positions would be edited.", highlight=False)
     if gain := figures.get("gain_auroc"):
         low, high = gain["ci95"]
         out_console.print(

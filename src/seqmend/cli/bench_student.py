@@ -1,6 +1,5 @@
 """seqmend bench denoise-student: the mender's verdicts without a language model at serving time."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ from rich.table import Table
 
 from seqmend.cli.bench import bench
 from seqmend.cli.console import JsonFile, out_console, showing, write_figures
-from seqmend.errors import InputError
+from seqmend.cli.options import JOURNAL, JournalFile, LearnedFrom, ReleasedFolder, TestWindows
 
 _NAMES = {
     "llm_free": "fusion without language model",
@@ -20,28 +19,22 @@ _NAMES = {
 
 @bench.command("denoise-student")
 def bench_student(
-    folder: Annotated[Path, typer.Argument(help="A folder laid out like llm4dsr-toy.")],
-    train: Annotated[
-        str, typer.Option("--train", help='"small" (train_5000) or "full" (users without a test row).')
-    ] = "small",
+    folder: ReleasedFolder,
+    train: LearnedFrom = "small",
     model: Annotated[str, typer.Option("--model", help="Language model: a name or a folder.")] = "smollm2-135m",
-    windows: Annotated[int | None, typer.Option("--windows", help="Judge a random part of the test windows.")] = None,
+    windows: TestWindows = None,
     language_windows: Annotated[int, typer.Option("--language-windows", help="Windows the teacher reads whole.")] = 300,
     tuning_windows: Annotated[int, typer.Option("--tuning-windows", help="Windows it reads to learn from.")] = 150,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of the student, at most.")] = None,
     timed: Annotated[int, typer.Option("--timed", min=1, help="Windows that the teacher is timed on.")] = 50,
     seed: Annotated[int, typer.Option("--seed", help="Of teacher and student.")] = 0,
-    journal: Annotated[
-        Path, typer.Option("--journal", help="Where answers are kept, so that nothing is asked twice.")
-    ] = Path("runs/bench/journal.sqlite"),
+    journal: JournalFile = JOURNAL,
     json_file: JsonFile = None,
 ) -> None:
     """How much of the language model's gain a small network keeps, and how many windows it judges per second."""
     from seqmend import study
     from seqmend.menders.denoise import DenoiseConfig, StudentConfig
 
-    if train not in ("small", "full"):
-        raise InputError(f"--train {train} is not known", expected="small or full")
     student = StudentConfig(seed=seed) if epochs is None else StudentConfig(seed=seed, epochs=epochs)
     teacher = DenoiseConfig(seed=seed, tuning_windows=tuning_windows, language_windows=language_windows)
     with showing() as progress:

@@ -3,9 +3,10 @@
 import functools
 import inspect
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,6 +33,16 @@ Set = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help='Language model: a name, a folder, or "none".')]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Least confidence of an edit.")]
 
+# Of the measurements on LLM4DSR's released windows.
+ReleasedFolder = Annotated[Path, typer.Argument(help="A folder laid out like llm4dsr-toy.")]
+LearnedFrom = Annotated[
+    Literal["small", "full"],
+    typer.Option("--train", help='"small" (train_5000) or "full" (users without a test row).'),
+]
+TestWindows = Annotated[int | None, typer.Option("--windows", min=1, help="Judge a random part of the test windows.")]
+JournalFile = Annotated[Path, typer.Option("--journal", help="Where answers are kept, so that nothing is asked twice.")]
+JOURNAL = Path("runs/bench/journal.sqlite")
+
 _DATA: dict[str, Any] = {
     "interactions": Annotated[Path | None, typer.Option("--interactions", help="The log.")],
     "corpus": Annotated[str | None, typer.Option("--corpus", help="A known corpus (see seqmend data), not files.")],
@@ -50,21 +61,38 @@ _DATA: dict[str, Any] = {
 
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name a log; it takes the given ones as `data`, by name."""
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _DATA.items()
+    ]
+
+    def given(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    return with_options(command, "data", options, given)
+
+
+def with_options(
+    command: Callable[..., None], parameter: str, options: Iterable[Parameter], gather: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
+    """Give a command more options than it names.
+
+    Args:
+        command: It takes all of them as one argument.
+        parameter: Name of this argument.
+        options: What is added, keyword only.
+        gather: Makes the argument of the options' values.
+    """
+    shared = list(options)
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        values = {name: given.pop(name) for name in _DATA}
-        command(**given, data={name: value for name, value in values.items() if value is not None})
+        values = {option.name: given.pop(option.name) for option in shared}
+        command(**given, **{parameter: gather(values)})
 
     own = inspect.signature(command)
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _DATA.items()
-    ]
     kept = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in own.parameters.items()
-        if name != "data"
+        option.replace(kind=Parameter.KEYWORD_ONLY) for name, option in own.parameters.items() if name != parameter
     ]
     wrapped.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
     return wrapped

@@ -15,11 +15,11 @@ import polars as pl
 from seqmend import assets
 from seqmend.errors import InputError
 from seqmend.evaluation import calibration_error, detection_metrics, paired_detection_bootstrap
-from seqmend.interactions import Catalogue, Sequences
+from seqmend.interactions import Catalogue
 from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, Verdicts
 from seqmend.progress import Progress, silent
-from seqmend.study.released import as_log, histories, noisy_log, read_catalogue, read_windows
+from seqmend.study.released import as_log, has_clean_release, histories, noisy_log, read_catalogue, read_windows
 
 Regime = Literal["small", "full"]
 
@@ -48,29 +48,35 @@ def bench_detect(
         progress: Told what is being done.
 
     Returns:
-        The figures of the design's `bench detect` contract; `seconds` are of this run.
+        The figures of the design's `bench detect` contract; `seconds` are of this run. `edited_clean` is the share of
+        positions that would be edited in the same windows without the injected noise, None where these are not there.
     """
     begin = time.perf_counter()
     catalogue = read_catalogue(folder)
-    test = read_windows(folder, "test")
-    if max_windows is not None and max_windows < len(test):
-        test = test[np.sort(np.random.default_rng(0).permutation(len(test))[:max_windows])]
-    judged, truth = histories(test, catalogue)
-    runs = [
-        _judge(folder, regime, catalogue, judged, test["user_id"], encoder, model, config, seed, progress)
-        for seed in seeds
-    ]
-    users = np.unique(test["user_id"].to_numpy(), return_inverse=True)[1][judged.users]
+    noisy = _part(read_windows(folder, "test"), max_windows)
+    clean = _part(read_windows(folder, "test", "clean"), max_windows) if has_clean_release(folder) else None
+    owners = noisy["user_id"].cast(pl.String)
+    judged, truth = histories(noisy, catalogue)
+    runs: list[tuple[Verdicts, float]] = []
+    edited_clean: list[float] = []
+    for seed in seeds:
+        mender = _fitted(folder, regime, catalogue, owners, encoder, model, config, seed, progress)
+        runs.append((mender.judge(judged, owners=owners), mender.noise_rate))
+        if clean is not None:
+            calm = mender.judge(histories(clean, catalogue)[0], 0, clean["user_id"].cast(pl.String)).fused
+            edited_clean.append(float((calm >= config.threshold).mean()))
+    users = np.unique(owners.to_numpy(), return_inverse=True)[1][judged.users]
     figures = [_figures(verdicts, truth, config.threshold) for verdicts, _ in runs]
     result: dict[str, Any] = {
         "folder": folder.name,
         "regime": regime,
         "seeds": list(seeds),
         **_mean([figure["fused"] for figure in figures]),
-        "n_windows": len(test),
+        "n_windows": len(noisy),
         "n_positions": judged.n_interactions,
         "n_asked": int(runs[0][0].asked.sum()),
         "noise_rate": {"injected": float(truth.mean()), "estimated": float(np.mean([rate for _, rate in runs]))},
+        "edited_clean": float(np.mean(edited_clean)) if edited_clean else None,
         "llm_free": _mean([figure["llm_free"] for figure in figures]),
         "witnesses": {name: _mean([figure[name] for figure in figures]) for name in runs[0][0].witnesses},
     }
@@ -90,24 +96,28 @@ def bench_detect(
     return result
 
 
-def _judge(
+def _part(windows: pl.DataFrame, most: int | None) -> pl.DataFrame:
+    if most is None or most >= len(windows):
+        return windows
+    return windows[np.sort(np.random.default_rng(0).permutation(len(windows))[:most])]
+
+
+def _fitted(
     folder: Path,
     regime: Regime,
     catalogue: Catalogue,
-    judged: Sequences,
     owners: pl.Series,
     encoder: Encoder | None,
     model: LanguageModel | None,
     config: DenoiseConfig,
     seed: int,
     progress: Progress,
-) -> tuple[Verdicts, float]:
+) -> Denoiser:
     if regime == "small":
         train = as_log(read_windows(folder, "train"), catalogue)
     else:
         train = noisy_log(folder, set(owners.to_list()), catalogue, np.random.default_rng(seed + 1))
-    mender = Denoiser(config.model_copy(update={"seed": seed}), encoder, model, progress).fit(train)
-    return mender.judge(judged, owners=owners.cast(pl.String)), mender.noise_rate
+    return Denoiser(config.model_copy(update={"seed": seed}), encoder, model, progress).fit(train)
 
 
 def _figures(verdicts: Verdicts, truth: npt.NDArray[np.bool_], threshold: float) -> dict[str, dict[str, Any]]:

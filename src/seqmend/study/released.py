@@ -11,7 +11,8 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences
 
 NOISE_RATE = 0.1
-_NOISY = Path("official_splits") / "noise_user0.1"
+_SPLITS = Path("official_splits")
+_RELEASES = {"noisy": "noise_user0.1", "clean": "noise_user0.0"}
 
 
 def read_catalogue(folder: Path) -> Catalogue:
@@ -20,15 +21,22 @@ def read_catalogue(folder: Path) -> Catalogue:
     return Catalogue.from_titles(dict(zip(items["item_id"].cast(pl.String), items["title"], strict=True)))
 
 
-def read_windows(folder: Path, split: Literal["train", "valid", "test"]) -> pl.DataFrame:
-    """Released noisy windows, with the noise in `mask`: 5,000 for training; of the others all, else 5,000.
+def read_windows(
+    folder: Path, split: Literal["train", "valid", "test"], release: Literal["noisy", "clean"] = "noisy"
+) -> pl.DataFrame:
+    """Released windows, with the noise in `mask`: 5,000 for training; of the others all, else 5,000.
 
     Raises:
         InputError: There is no such file.
     """
-    directory = folder / _NOISY
+    directory = folder / _SPLITS / _RELEASES[release]
     path = directory / f"{split}.parquet"
     return _read(path if split != "train" and path.exists() else directory / f"{split}_5000.parquet")
+
+
+def has_clean_release(folder: Path) -> bool:
+    """Whether the same windows lie there without noise."""
+    return (folder / _SPLITS / _RELEASES["clean"]).is_dir()
 
 
 def histories(windows: pl.DataFrame, catalogue: Catalogue) -> tuple[Sequences, npt.NDArray[np.bool_]]:
