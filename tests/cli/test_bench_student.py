@@ -43,4 +43,5 @@ def test_the_table_and_the_file_hold_the_figures(monkeypatch, tmp_path):
 
 def test_another_training_part_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["bench", "denoise-student", str(tmp_path), "--train", "half"])
-    assert "half" in str(result.exception)
+    assert result.exit_code == 2
+    assert "'half' is not one of" in result.output

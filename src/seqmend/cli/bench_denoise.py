@@ -1,75 +1,53 @@
 """seqmend bench denoise-*: the studies of the denoise mender, each with a table, its figures as JSON, and a chart."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from seqmend.cli.bench import bench
-from seqmend.cli.console import JsonFile, out_console, showing, write_figures
-from seqmend.cli.options import ConfigFile, Model, Set, Threshold, configured
-from seqmend.errors import InputError
-
-if TYPE_CHECKING:
-    from seqmend.progress import Progress
-    from seqmend.study import RunConfig
-    from seqmend.study.denoise_studies import Setting
+from seqmend.cli.console import out_console, showing
+from seqmend.cli.options import Threshold
+from seqmend.cli.study_options import StudyOptions, TrainingStudyOptions, noise_kind, numbers, study_options
 
 _Corpus = Annotated[
     str, typer.Argument(help="A known corpus, or a folder with interactions.parquet and items.parquet.")
 ]
-_Out = Annotated[Path | None, typer.Option("--out", help="Folder of the study; the same command goes on in it.")]
-_MaxUsers = Annotated[int | None, typer.Option("--max-users", min=3, help="Take a random part of the users.")]
-_Titles = Annotated[str, typer.Option("--titles", help='"own", or "random": strings that no model has ever read.')]
-_Backbone = Annotated[str | None, typer.Option("--backbone", help="Any that seqmend train knows; SASRec by default.")]
-_Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most passes of a training.")]
 _Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Repetitions, each with its own noise and training.")]
 _Kind = Annotated[str, typer.Option("--kind", help="Of the injected noise.")]
 _Ratio = Annotated[float, typer.Option("--ratio", help="Injected items per training interaction.")]
-_Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")]
 _Train = Annotated[bool, typer.Option("--train", help="Also train a backbone on every version of the log.")]
-_Figure = Annotated[Path | None, typer.Option("--figure", help="Write the chart to this SVG file.")]
 
 
 @bench.command("denoise-threshold")
+@study_options
 def denoise_threshold(
+    study: TrainingStudyOptions,
     corpus: _Corpus,
     thresholds: Annotated[str | None, typer.Option("--thresholds", help="Comma separated, above 0, up to 1.")] = None,
     kind: _Kind = "uniform",
     ratio: _Ratio = 0.1,
     train: _Train = False,
-    model: Model = None,
     seeds: _Seeds = 5,
-    max_users: _MaxUsers = None,
-    titles: _Titles = "own",
-    backbone: _Backbone = None,
-    epochs: _Epochs = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    jobs: _Jobs = None,
-    out: _Out = None,
-    json_file: JsonFile = None,
-    figure: _Figure = None,
 ) -> None:
     """Precision, recall and share edited at every threshold, and what training on each mended log gives."""
     from seqmend.study import denoise_studies as studies
 
-    parsed = _configured(config, corpus, settings, model, None, seeds, backbone, epochs)
-    swept = studies.THRESHOLDS if thresholds is None else _numbers("--thresholds", thresholds)
+    parsed = study.configured(corpus, seeds)
+    swept = numbers("--thresholds", thresholds, studies.THRESHOLDS)
     with showing() as progress:
-        setting = _read(parsed, max_users, titles, progress)
+        setting = study.read(parsed, progress)
         figures = studies.denoise_threshold(
             setting,
-            (_noise_kind(kind), ratio),
-            _folder(out, "threshold", setting),
+            (noise_kind(kind), ratio),
+            study.folder("threshold", setting),
             thresholds=swept,
             train=train,
             progress=progress,
-            jobs=jobs,
+            jobs=study.jobs,
         )
-    _write(figures, json_file, figure)
+    study.write(figures)
     table = _table("Thresholds", figures, ("threshold", "judge"), ("precision", "recall", "F1", "edited"))
     metrics = list(figures["references"]["raw"]["as_is"]) if "references" in figures else []
     for metric in metrics:
@@ -88,43 +66,34 @@ def denoise_threshold(
 
 
 @bench.command("denoise-noise")
+@study_options
 def denoise_noise(
+    study: TrainingStudyOptions,
     corpus: _Corpus,
     kinds: Annotated[str | None, typer.Option("--kinds", help="Comma separated; all by default.")] = None,
     ratios: Annotated[str | None, typer.Option("--ratios", help="Comma separated; 0 = false alarms.")] = None,
     threshold: Threshold = None,
     train: _Train = False,
-    model: Model = None,
     seeds: _Seeds = 5,
-    max_users: _MaxUsers = None,
-    titles: _Titles = "own",
-    backbone: _Backbone = None,
-    epochs: _Epochs = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    jobs: _Jobs = None,
-    out: _Out = None,
-    json_file: JsonFile = None,
-    figure: _Figure = None,
 ) -> None:
     """Detection and calibration under every kind of noise at every ratio, most of which the mender never learned."""
     from seqmend.study import denoise_studies as studies
 
-    parsed = _configured(config, corpus, settings, model, threshold, seeds, backbone, epochs)
-    chosen = studies.KINDS if kinds is None else [_noise_kind(kind.strip()) for kind in kinds.split(",")]
-    measured = studies.RATIOS if ratios is None else _numbers("--ratios", ratios)
+    parsed = study.configured(corpus, seeds, threshold)
+    chosen = studies.KINDS if kinds is None else [noise_kind(kind.strip()) for kind in kinds.split(",")]
+    measured = numbers("--ratios", ratios, studies.RATIOS)
     with showing() as progress:
-        setting = _read(parsed, max_users, titles, progress)
+        setting = study.read(parsed, progress)
         figures = studies.denoise_noise(
             setting,
-            _folder(out, "noise", setting),
+            study.folder("noise", setting),
             kinds=chosen,
             ratios=measured,
             train=train,
             progress=progress,
-            jobs=jobs,
+            jobs=study.jobs,
         )
-    _write(figures, json_file, figure)
+    study.write(figures)
     columns = ("AUROC", "ECE", "ECE > .2", "rate", "precis.", "recall", "edited")
     keys = ("auroc", "ece", "ece_above_0.2", "estimated", "precision", "recall", "share_edited")
     table = _table("Kinds of noise", figures, ("noise", "ratio", "judge"), columns)
@@ -153,42 +122,33 @@ def denoise_noise(
 
 
 @bench.command("denoise-ceiling")
+@study_options
 def denoise_ceiling(
+    study: TrainingStudyOptions,
     corpus: _Corpus,
     arms: Annotated[str | None, typer.Option("--arms", help="Comma separated; all by default.")] = None,
     kind: _Kind = "uniform",
     ratio: _Ratio = 0.1,
     threshold: Threshold = None,
-    model: Model = None,
     seeds: _Seeds = 5,
-    max_users: _MaxUsers = None,
-    titles: _Titles = "own",
-    backbone: _Backbone = None,
-    epochs: _Epochs = None,
-    config: ConfigFile = None,
-    settings: Set = None,
-    jobs: _Jobs = None,
-    out: _Out = None,
-    json_file: JsonFile = None,
-    figure: _Figure = None,
 ) -> None:
     """Where the gain arises: detection or replacement, training part or test histories, beside every control."""
     from seqmend.report import arm_title
     from seqmend.study import denoise_studies as studies
 
-    parsed = _configured(config, corpus, settings, model, threshold, seeds, backbone, epochs)
+    parsed = study.configured(corpus, seeds, threshold)
     chosen = tuple(studies.CEILING_ARMS) if arms is None else [arm.strip() for arm in arms.split(",")]
     with showing() as progress:
-        setting = _read(parsed, max_users, titles, progress)
+        setting = study.read(parsed, progress)
         figures = studies.denoise_ceiling(
             setting,
-            (_noise_kind(kind), ratio),
-            _folder(out, "ceiling", setting),
+            (noise_kind(kind), ratio),
+            study.folder("ceiling", setting),
             arms=chosen,
             progress=progress,
-            jobs=jobs,
+            jobs=study.jobs,
         )
-    _write(figures, json_file, figure)
+    study.write(figures)
     columns = ("NDCG@20", "to raw", "recovered")
     table = _table(f"Ceiling of {figures['backbone']}", figures, ("arm", "edits in"), columns)
     for row in figures["rows"]:
@@ -210,38 +170,30 @@ def denoise_ceiling(
 
 
 @bench.command("denoise-transfer")
+@study_options
 def denoise_transfer(
+    study: StudyOptions,
     source: Annotated[str, typer.Argument(help="Corpus to learn on: a known one, or a folder.")],
     target: Annotated[str, typer.Argument(help="Corpus to judge.")],
     kind: _Kind = "uniform",
     ratio: _Ratio = 0.1,
     threshold: Threshold = None,
-    model: Model = None,
     seeds: _Seeds = 5,
-    max_users: _MaxUsers = None,
-    titles: _Titles = "own",
-    config: ConfigFile = None,
-    settings: Set = None,
-    out: _Out = None,
-    json_file: JsonFile = None,
-    figure: _Figure = None,
 ) -> None:
     """Learn to weigh the witnesses on one corpus, judge another by it, beside what learning on the other gives."""
     from seqmend.study import denoise_studies as studies
 
-    first, second = (
-        _configured(config, corpus, settings, model, threshold, seeds, None, None) for corpus in (source, target)
-    )
+    first, second = (study.configured(corpus, seeds, threshold) for corpus in (source, target))
     with showing() as progress:
-        learned, judged = (_read(parsed, max_users, titles, progress) for parsed in (first, second))
+        learned, judged = (study.read(parsed, progress) for parsed in (first, second))
         figures = studies.denoise_transfer(
             learned,
             judged,
-            (_noise_kind(kind), ratio),
-            _folder(out, f"transfer-{learned.name}", judged),
+            (noise_kind(kind), ratio),
+            study.folder(f"transfer-{learned.name}", judged),
             progress=progress,
         )
-    _write(figures, json_file, figure)
+    study.write(figures)
     columns = ("AUROC", "ECE", "precis.", "recall", "edited")
     keys = ("auroc", "ece", "precision", "recall", "share_edited")
     table = _table(f"Fusion learned on {learned.name}, at work", figures, ("learned on", "judge"), columns)
@@ -259,37 +211,31 @@ def denoise_transfer(
 
 
 @bench.command("denoise-cost")
+@study_options
 def denoise_cost(
+    study: StudyOptions,
     corpus: _Corpus,
     shares: Annotated[str | None, typer.Option("--shares", help="Of the windows, comma separated, 0 to 1.")] = None,
     kind: _Kind = "uniform",
     ratio: _Ratio = 0.1,
     threshold: Threshold = None,
-    model: Model = None,
     seeds: _Seeds = 1,
-    max_users: _MaxUsers = None,
-    titles: _Titles = "own",
-    config: ConfigFile = None,
-    settings: Set = None,
-    out: _Out = None,
-    json_file: JsonFile = None,
-    figure: _Figure = None,
 ) -> None:
     """What every share of windows that the model reads costs, and how well noise is found for it."""
     from seqmend.study import denoise_studies as studies
 
-    parsed = _configured(config, corpus, settings, model, threshold, seeds, None, None)
-    measured = studies.SHARES if shares is None else _numbers("--shares", shares)
+    parsed = study.configured(corpus, seeds, threshold)
+    measured = numbers("--shares", shares, studies.SHARES)
     with showing() as progress:
-        setting = _read(parsed, max_users, titles, progress)
+        setting = study.read(parsed, progress)
         figures = studies.denoise_cost(
             setting,
-            (_noise_kind(kind), ratio),
-            _folder(out, "cost", setting),
+            (noise_kind(kind), ratio),
+            study.folder("cost", setting),
             shares=measured,
             progress=progress,
         )
-    _write(figures, json_file, figure)
+    study.write(figures)
     columns = ("AUROC", "gain", "ECE", "windows read", "tokens", "seconds", "windows/s", "peak MiB")
     table = _table("Quality and cost", figures, ("windows",), columns)
     for row in figures["rows"]:
@@ -310,70 +256,6 @@ def denoise_cost(
             highlight=False,
         )
     _foot(figures)
-
-
-# ----------------------------------------------------------------------------------------------------------- in and out
-
-
-def _configured(
-    config: Path | None,
-    corpus: str,
-    settings: list[str] | None,
-    model: str | None,
-    threshold: float | None,
-    seeds: int,
-    backbone: str | None,
-    epochs: int | None,
-) -> "RunConfig":
-    from seqmend.study import RunConfig
-    from seqmend.study.denoise_studies import data_of
-
-    data = data_of(corpus).model_dump(exclude_none=True)
-    values = configured(config, data, settings, model=model, threshold=threshold)
-    values["data"] = data  # and nothing of the configuration's log
-    if backbone is not None:
-        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
-    if epochs is not None:
-        values["training"] = {**values.get("training", {}), "epochs": epochs}
-    values |= {"seeds": tuple(range(seeds))}
-    return RunConfig.from_dict(values, str(config) if config else "options")
-
-
-def _read(config: "RunConfig", max_users: int | None, titles: str, progress: "Progress") -> "Setting":
-    from seqmend.study.denoise_studies import Setting
-
-    if titles not in ("own", "random"):
-        raise InputError(f"--titles {titles} is not known", expected="own or random")
-    return Setting.read(config, progress, max_users, titles)
-
-
-def _folder(out: Path | None, study: str, setting: "Setting") -> Path:
-    return out or Path("runs") / "bench" / f"denoise-{study}-{setting.name}"
-
-
-def _noise_kind(kind: str) -> Any:
-    from seqmend.study.denoise_studies import KINDS
-
-    if kind not in KINDS:
-        raise InputError(f"noise of kind {kind!r} is not known", expected=", ".join(KINDS))
-    return kind
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{option} {text} is no list of numbers", expected="values such as 0.1,0.5") from None
-
-
-def _write(figures: dict[str, Any], json_file: Path | None, figure: Path | None) -> None:
-    from seqmend.files import write_atomic
-    from seqmend.report import study_chart_svg
-
-    write_figures(json_file, figures)
-    if figure is not None:
-        with write_atomic(figure) as temporary:
-            temporary.write_text(study_chart_svg(figures), encoding="utf-8")
 
 
 def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: Sequence[str]) -> Table:

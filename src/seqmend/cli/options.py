@@ -91,9 +91,7 @@ def with_options(
         command(**given, **{parameter: gather(values)})
 
     own = inspect.signature(command)
-    kept = [
-        option.replace(kind=Parameter.KEYWORD_ONLY) for name, option in own.parameters.items() if name != parameter
-    ]
+    kept = [option.replace(kind=Parameter.KEYWORD_ONLY) for name, option in own.parameters.items() if name != parameter]
     wrapped.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
     return wrapped
 
