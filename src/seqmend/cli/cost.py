@@ -8,7 +8,6 @@ from seqmend.cli.console import out_console
 
 _PURPOSES = {
     "titles": "every title, once",
-    "cards": "whom every title is made for, once",
     "tuning": "windows to learn how far to trust reading",
     "windows": "windows of the {view} histories",
     "replacements": "replacements for the {view} histories",
@@ -36,7 +35,7 @@ def show_cost(figures: dict[str, Any]) -> None:
         out_console.print(f"Budget of {name}: {entry['limit']:,.6g}; wanted: {entry['wanted']:,.6g}", highlight=False)
     if ends := figures["ends"]:
         done = f"The budget ends after {ends['share']:.0%} of: {_named(ends)}"
-        if ends["purpose"] in ("titles", "cards"):
+        if ends["purpose"] == "titles":
             out_console.print(f"{done}. Without all titles the run stops: it needs more.", style="bold red")
         else:
             out_console.print(f"{done}. What is left keeps its verdict without the reading.", style="yellow")

@@ -31,9 +31,6 @@ class DenoiseConfig(BaseModel):
         language_share: The same limit as a share of the windows; the lower holds.
         language_replacements: Replacements that the language model is asked to suggest, the surest edits first; the
             others are suggested by co-occurrence.
-        item_cards: Whether the language model says of every title whom it is made for (see `cards.py`): one more short
-            question per item, once for the catalogue. Off: on small samples its gain was not the same from one to the
-            next.
         noise_rate: Share of noise in the log; estimated where absent.
         threshold: Least confidence of an edit.
         max_edits: Most edits per user; no limit where absent.
@@ -57,7 +54,6 @@ class DenoiseConfig(BaseModel):
     language_windows: int | None = Field(default=None, ge=0)
     language_share: float | None = Field(default=None, ge=0, le=1)
     language_replacements: int = Field(default=100, ge=0)
-    item_cards: bool = False
     noise_rate: float | None = Field(default=None, gt=0, lt=1)
     threshold: float = Field(default=0.5, ge=0, le=1)
     max_edits: int | None = Field(default=None, ge=0)

@@ -7,7 +7,6 @@ import numpy as np
 
 from seqmend.interactions import Sequences
 from seqmend.llm import LanguageModel, Usage
-from seqmend.menders.denoise.cards import audiences
 from seqmend.menders.denoise.cascade import most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
@@ -16,10 +15,9 @@ from seqmend.menders.denoise.replacement import WRITTEN_TOKENS, prompt_for
 from seqmend.menders.denoise.verdicts import Surroundings
 from seqmend.menders.denoise.windows import Int64, Windows, cut
 
-Purpose = Literal["titles", "cards", "tuning", "windows", "replacements"]
+Purpose = Literal["titles", "tuning", "windows", "replacements"]
 METHODS: dict[Purpose, str] = {
     "titles": "embed",
-    "cards": "choose",
     "tuning": "score",
     "windows": "score",
     "replacements": "write",
@@ -83,9 +81,6 @@ def forecast(
 
     model.embed([catalogue.prompt_titles[item] for item in np.flatnonzero(catalogue.has_title).tolist()])
     note("titles")
-    if config.item_cards:
-        audiences(catalogue, model)
-        note("cards")
     windows = cut(train, config.max_length, config.stride)
     windows = windows[windows.real.sum(1) >= 2]
     held_out = windows[rng.permutation(len(windows))[: -(-len(windows) // config.folds)]]

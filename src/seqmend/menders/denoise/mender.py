@@ -11,7 +11,6 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, View
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel
-from seqmend.menders.denoise.cards import audiences, card_vectors
 from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
@@ -31,7 +30,6 @@ from seqmend.menders.denoise.networks import WindowNetworks
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
 from seqmend.menders.denoise.verdicts import (
-    CARD_WITNESS,
     TITLE_WITNESS,
     WINDOW_WITNESS,
     Surroundings,
@@ -40,7 +38,6 @@ from seqmend.menders.denoise.verdicts import (
 )
 from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows, cut, mean_by_position
 from seqmend.menders.denoise.witnesses import (
-    CARD_FEATURES,
     LANGUAGE_FEATURES,
     LLM_FREE_FEATURES,
     SINGLE_WITNESSES,
@@ -198,7 +195,7 @@ class Denoiser:
         if config.edit == "replace":
             suggestions = self._suggest(gate, around, sequences.catalogue, ask)
         asked = self.model.identity if self.model and ask else None
-        reasons, evidence = explain(verdicts, around, suggestions, asked, self._cards)
+        reasons, evidence = explain(verdicts, around, suggestions, asked)
         item_ids = sequences.catalogue.item_ids
         columns = {
             "user_id": sequences.user_ids.gather(sequences.users[flagged]),
@@ -249,8 +246,7 @@ class Denoiser:
         total = sum(counts[1:], counts[0])
         self._title_vectors = _title_vectors(catalogue, self.encoder)
         language_vectors = None if self.model is None else whiten(_title_vectors(catalogue, self.model))
-        self._cards = audiences(catalogue, self.model) if self.model is not None and config.item_cards else None
-        readings = self._title_vectors, language_vectors, None if self._cards is None else card_vectors(self._cards)
+        readings = self._title_vectors, language_vectors
         self._others: list[ItemStatistics] = []
         for fold, own in enumerate(counts):
             self.progress("describing items", fold, len(counts))
@@ -267,14 +263,12 @@ class Denoiser:
         networks = self._networks(clean, folds[: len(clean)], universe, language=False)
         self._llm_free = CellFusion.fit(evidence[:, :, :_LLM_FREE], items, labels, folds, networks, seed)
         self._corrupted_share = float(truth.mean())
-        names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES, *CARD_FEATURES)
+        names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES)
         self._single = {name: names.index(feature) for name, feature in SINGLE_WITNESSES.items()}
         if self.model is not None:
             networks = self._networks(clean, folds[: len(clean)], universe, language=True)
             self._informed = CellFusion.fit(evidence, items, labels, folds, networks, seed)
             self._single[TITLE_WITNESS] = names.index("language_first")
-            if self.config.item_cards:
-                self._single[CARD_WITNESS] = names.index("cards_mean")
         self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
         held_out = np.flatnonzero(folds == 0)
         windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
@@ -336,7 +330,6 @@ class Denoiser:
 
     def _evidence(self, windows: Windows, folds: Int64) -> Float32:
         n_features = _LLM_FREE + (0 if self.model is None else len(LANGUAGE_FEATURES))
-        n_features += 0 if self._cards is None else len(CARD_FEATURES)
         evidence = np.zeros((*windows.items.shape, n_features), dtype=np.float32)
         done = 0
         for fold in np.unique(folds):

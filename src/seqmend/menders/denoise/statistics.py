@@ -74,7 +74,7 @@ class ItemStatistics:
         vectors: Named unit item vectors, float32 [V + 1, d] each: `behaviour` (factorised co-occurrence), `title` (the
             encoder's), `title_behaviour` (behaviour predicted from the title, so that rare items have one), `blend`
             (behaviour where it is known, else predicted), and with a language model `language` and
-            `language_behaviour`, the same two from its own representation of the titles, and `cards` (see `cards.py`).
+            `language_behaviour`, the same two from its own representation of the titles.
     """
 
     log_popularity: Float32
@@ -87,7 +87,6 @@ def describe(
     counts: Counts,
     title_vectors: Float32,
     language_vectors: Float32 | None = None,
-    card_vectors: Float32 | None = None,
     embedding_size: int = 48,
     seed: int = 0,
 ) -> ItemStatistics:
@@ -100,7 +99,6 @@ def describe(
         counts: Statistics of the users that may be learned from.
         title_vectors: Unit vectors of the titles, float32 [V + 1, e]; zero where there is no title.
         language_vectors: The same by a language model, where there is one.
-        card_vectors: The same of the items' cards, where the language model filled them in.
         embedding_size: d of the behaviour vectors.
         seed: Of the randomised decomposition.
     """
@@ -128,8 +126,6 @@ def describe(
     if language_vectors is not None:
         vectors["language"] = language_vectors
         vectors["language_behaviour"] = _predict(language_vectors, behaviour, evidence)
-    if card_vectors is not None:
-        vectors["cards"] = card_vectors
     return ItemStatistics(np.log1p(counts.popularity).astype(np.float32), log_pairs, pmi, vectors)
 
 

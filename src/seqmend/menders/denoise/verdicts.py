@@ -9,13 +9,11 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from seqmend.interactions import Sequences
-from seqmend.menders.denoise.cards import mismatch
 from seqmend.menders.denoise.replacement import Suggestion
 from seqmend.menders.denoise.statistics import Float64
 from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows
 
 TITLE_WITNESS = "language model, titles"
-CARD_WITNESS = "language model, cards"
 WINDOW_WITNESS = "language model, windows"
 
 _STRONG = 0.8
@@ -24,7 +22,6 @@ _PHRASES = {
     "title similarity": "its title is unlike its neighbours'",
     "popularity": "few people chose it at all",
     TITLE_WITNESS: "the language model places its title far from its neighbours'",
-    CARD_WITNESS: "the language model finds it made for others than its neighbours",
     WINDOW_WITNESS: "the language model finds it surprising here",
 }
 
@@ -86,11 +83,7 @@ class Surroundings:
 
 
 def explain(
-    verdicts: Verdicts,
-    around: Surroundings,
-    suggestions: Sequence[Suggestion | None],
-    model: str | None,
-    cards: Float64 | None = None,
+    verdicts: Verdicts, around: Surroundings, suggestions: Sequence[Suggestion | None], model: str | None
 ) -> tuple[list[str], list[str]]:
     """A reason in words and evidence in JSON for every flagged interaction.
 
@@ -99,7 +92,6 @@ def explain(
         around: The flagged interactions.
         suggestions: What replaces each, if anything.
         model: Identity of the language model that was asked.
-        cards: What it says whom every item is made for, where it was asked (see `cards.py`).
     """
     sequences = verdicts.sequences
     titles = sequences.catalogue.prompt_titles
@@ -120,19 +112,13 @@ def explain(
             facts["replacement"] = suggestion.to_dict()
         if model is not None:
             facts["model"] = model
-        phrases = _PHRASES
-        if cards is not None:
-            window, own = around.items[index], int(sequences.items[row])
-            others = window[(window > 0) & (np.arange(len(window)) != around.columns[index])]
-            if found := mismatch(cards, own, others):
-                phrases = {**_PHRASES, CARD_WITNESS: found}
-        reasons.append(_reason(said, phrases))
+        reasons.append(_reason(said))
         evidence.append(json.dumps(facts, ensure_ascii=False))
     return reasons, evidence
 
 
-def _reason(said: dict[str, float], phrases: dict[str, str]) -> str:
-    strong = [phrases[name] for name, value in sorted(said.items(), key=lambda pair: -pair[1]) if value >= _STRONG]
+def _reason(said: dict[str, float]) -> str:
+    strong = [_PHRASES[name] for name, value in sorted(said.items(), key=lambda pair: -pair[1]) if value >= _STRONG]
     return "; ".join(strong) if strong else "no single witness is sure, but together they are"
 
 

@@ -17,7 +17,6 @@ from seqmend.menders.denoise.windows import Int32
 _COUNTED = ("pairs", "pmi")
 _VECTORS = ("behaviour", "title", "title_behaviour", "blend")
 _LANGUAGE_VECTORS = ("language", "language_behaviour")
-_CARD_VECTORS = ("cards",)
 _BLOCK = 2048
 
 _POPULARITY = ("popularity", "popularity_relative", "window_popularity", "window_length")
@@ -32,10 +31,7 @@ LLM_FREE_FEATURES: tuple[str, ...] = (*_POPULARITY, *_names((*_COUNTED, *_VECTOR
 """Names of the leading part of `features`' last axis, which no language model has a part in."""
 
 LANGUAGE_FEATURES: tuple[str, ...] = _names(_LANGUAGE_VECTORS)
-"""Names of what follows, where the statistics hold a language model's vectors."""
-
-CARD_FEATURES: tuple[str, ...] = _names(_CARD_VECTORS)
-"""Names of the rest, where the statistics hold the items' cards."""
+"""Names of the rest, where the statistics hold a language model's vectors."""
 
 SINGLE_WITNESSES: dict[str, str] = {
     "popularity": "popularity",
@@ -88,8 +84,6 @@ def _relations(items: Int32, statistics: ItemStatistics) -> Iterator[list[Float3
     yield counted + [alike(name) for name in _VECTORS]
     if _LANGUAGE_VECTORS[0] in statistics.vectors:
         yield [alike(name) for name in _LANGUAGE_VECTORS]
-    if _CARD_VECTORS[0] in statistics.vectors:
-        yield [alike(name) for name in _CARD_VECTORS]
 
 
 def _aggregate(relation: Float32, others: npt.NDArray[np.bool_]) -> tuple[Float32, Float32, Float32]:
