@@ -223,6 +223,9 @@ def test_bad_proposals_are_refused(log, columns, message):
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
+    with pytest.raises(InputError, match="no such ledger"):
+        Ledger.read(path)
+    path.write_text("user_id\n")
     with pytest.raises(InputError, match="cannot read the ledger"):
         Ledger.read(path)
     pl.DataFrame({"a": [1]}).write_parquet(path)

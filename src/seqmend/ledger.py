@@ -365,6 +365,8 @@ class Ledger:
         """
         try:
             table = pq.read_table(path)
+        except FileNotFoundError:
+            raise InputError("there is no such ledger", where=str(path), fix="check the name and the folder") from None
         except (OSError, ValueError) as error:
             raise InputError("cannot read the ledger", where=str(path), expected="a Parquet file") from error
         data_id = (table.schema.metadata or {}).get(_METADATA_KEY)

@@ -71,6 +71,13 @@ def test_a_missing_column_names_what_was_found_and_what_is_near():
     )
 
 
+@pytest.mark.parametrize("names", [BY_ALIAS, ColumnNames(item_id="Produkt")])
+def test_a_column_of_another_role_is_not_suggested(names):
+    with pytest.raises(InputError) as caught:
+        require_column("title", [names.item_id or "Product", "Label"], names, LOG)
+    assert str(caught.value).endswith("do: name it with --title-column")
+
+
 def test_a_wrong_own_name_suggests_a_near_one():
     with pytest.raises(InputError, match="there is no column 'usr_id' for the user ids") as caught:
         find_column("user_id", ["user_id", "b"], ColumnNames(user_id="usr_id"), LOG)

@@ -30,22 +30,25 @@ def main() -> None:
     except SeqMendError as error:
         if debug:
             raise
-        err_console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        _complain(escape(str(error)))
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _interrupted()
     except Exception as error:
         if wrong_use := getattr(error, "format_message", None):  # of the command line, by Typer
-            err_console.print(f"[bold red]Error:[/] {escape(wrong_use())}", highlight=False)
+            _complain(escape(wrong_use()))
             sys.exit(2)
         if debug:
             raise
-        err_console.print(
-            f"[bold red]Error:[/] {escape(type(error).__name__)}: {escape(str(error))}\n"
-            "  do: this is a defect of SeqMend; run again with --debug and report what it prints",
-            highlight=False,
+        _complain(
+            f"{escape(type(error).__name__)}: {escape(str(error))}\n"
+            "  do: this is a defect of SeqMend; run again with --debug and report what it prints"
         )
         sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    err_console.print(f"[bold red]Error:[/] {message}", highlight=False, soft_wrap=True)  # lines can be searched for
 
 
 def _interrupted() -> NoReturn:

@@ -120,7 +120,8 @@ def require_column(role: Role, found: Sequence[str], names: ColumnNames, where: 
         fix = f"the first line looks like data: put a line with names above it, such as {', '.join(get_args(Role)[:3])}"
     else:
         aliases = {_plain(alias): alias for alias in (role, *ALIASES[role])}
-        near = [name for name in found if difflib.get_close_matches(_plain(name), list(aliases), n=1, cutoff=0.7)]
+        free = [name for name in found if not _is_another(name, role, names)]
+        near = [name for name in free if difflib.get_close_matches(_plain(name), list(aliases), n=1, cutoff=0.7)]
         fix = f"name it with {option}" + (f", for instance {option} {near[0]!r}" if near else "")
     raise InputError(
         f"no column holds {what}",
@@ -128,6 +129,12 @@ def require_column(role: Role, found: Sequence[str], names: ColumnNames, where: 
         expected=f"a column named {role}, or one of its aliases ({', '.join(ALIASES[role][:6])}, ...)",
         fix=fix + otherwise,
     )
+
+
+def _is_another(name: str, role: Role, names: ColumnNames) -> bool:
+    """Whether a column goes by a name, given or known, of another role."""
+    others = [other for other in get_args(Role) if other != role]
+    return any(name == getattr(names, other) or _plain(name) in map(_plain, ALIASES[other]) for other in others)
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

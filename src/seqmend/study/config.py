@@ -203,9 +203,12 @@ class RunConfig(_Section):
 def _explained(error: ValidationError, where: str) -> InputError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_invalid":  # of a section whose name tells its kind
+        key, message = f"{key}.name", f"Input should be one of {first.get('ctx', {})['expected_tags']}"
     if first["type"] != "extra_forbidden":
         return InputError(
-            f"the setting {key or 'data'} does not fit: {first['msg'].removeprefix('Value error, ')}",
+            f"the setting {key or 'data'} does not fit: {message}",
             where=where,
             fix="see docs/configuration.md for the settings and their ranges",
         )
