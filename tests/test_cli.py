@@ -53,7 +53,10 @@ def test_check_says_what_was_read_and_what_was_set_aside(seqmend, log_file):
         (["run", "--corpus", "movielens-100"], "movielens-100k"),
         (["run", "nowhere.toml"], "cannot read the configuration"),
         (["bench", "detect", "nowhere", "--model", "none"], "no such folder"),
-        (["bench", "detect", ".", "--train", "medium"], "small or full"),
+        (
+            ["bench", "detect", ".", "--train", "medium"],
+            "Invalid value for '--train': 'medium' is not one of 'small', 'full'",
+        ),
         (["frobnicate"], "frobnicate"),
         (["check"], "Missing argument"),
         (["models", "fetch", "smollm"], "smollm2-135m"),

@@ -36,7 +36,7 @@ def main() -> None:
         _interrupted()
     except Exception as error:
         if wrong_use := getattr(error, "format_message", None):  # of the command line, by Typer
-            _complain(escape(wrong_use()))
+            _complain(escape(wrong_use().replace(": Value error, ", ": ")))
             sys.exit(2)
         if debug:
             raise
