@@ -54,7 +54,7 @@ def denoise_threshold(
         table.add_column(f"{metric.upper()}, as is", justify="right")
         table.add_column("mended", justify="right")
     for row in figures["rows"]:
-        cells = [_cell(row[key]) for key in ("precision", "recall", "f1", "share_edited")]
+        cells = [_spread(row[key]) for key in ("precision", "recall", "f1", "share_edited")]
         ranking = row.get("ranking")
         cells += [_cell(ranking[h][metric], 4) for metric in metrics for h in ("as_is", "mended")] if ranking else []
         table.add_row(f"{row['threshold']:g}", _judge(row["judge"]), *cells)
@@ -101,7 +101,7 @@ def denoise_noise(
         for column in ("NDCG@20 raw", "mended", "oracle", "recovered"):
             table.add_column(column, justify="right")
     for row in figures["rows"]:
-        cells = [_cell(row[key]) for key in keys]
+        cells = [_spread(row[key]) for key in keys]
         if ranking := row.get("ranking"):
             cells += [_cell(ranking["raw"]["as_is"]["ndcg@20"], 4), _cell(ranking["mended"]["mended"]["ndcg@20"], 4)]
             cells.append(_cell(ranking["oracle"]["mended"]["ndcg@20"], 4) if "oracle" in ranking else "")
@@ -199,12 +199,12 @@ def denoise_transfer(
     table = _table(f"Fusion learned on {learned.name}, at work", figures, ("learned on", "judge"), columns)
     names = {"target": "target", "source": "source", "witness": ""}
     for row in sorted(figures["rows"], key=lambda row: list(names).index(row["learned_on"])):
-        table.add_row(names[row["learned_on"]], _judge(row["judge"]), *(_cell(row[key]) for key in keys))
+        table.add_row(names[row["learned_on"]], _judge(row["judge"]), *(_spread(row[key]) for key in keys))
     out_console.print(table)
     for row in figures["lost"]:
         out_console.print(
             f"AUROC learned on {learned.name} minus learned on {judged.name} ({_judge(row['judge'])}): "
-            f"{_cell(row['difference'], 4)}",
+            f"{_spread(row['difference'], 4)}",
             highlight=False,
         )
     _foot(figures)
@@ -241,9 +241,9 @@ def denoise_cost(
     for row in figures["rows"]:
         table.add_row(
             "no model" if row["share"] is None else f"{row['share']:.0%}",
-            _cell(row["auroc"], 4),
-            _cell(row["gain"], 4),
-            _cell(row["ece"]),
+            _spread(row["auroc"], 4),
+            _spread(row["gain"], 4),
+            _spread(row["ece"]),
             *(f"{row[key]['mean']:,.0f}" for key in ("windows_asked", "tokens")),
             f"{row['seconds']['mean']:,.1f}",
             *(f"{row[key]['mean']:,.0f}" for key in ("windows_per_second", "peak_memory_mib")),
@@ -275,8 +275,16 @@ def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: S
     return table
 
 
+def _spread(figure: dict[str, Any], decimals: int = 3) -> str:
+    """A mean over seeds and how far its interval reaches to either side, where it has one."""
+    if figure["mean"] is None:
+        return ""
+    reach = figure["ci95"][1] - figure["mean"] if figure["ci95"] else 0.0
+    return f"{figure['mean']:.{decimals}f}" + (f" ±{reach:.{decimals}f}" if reach else "")
+
+
 def _cell(figure: dict[str, Any], decimals: int = 3) -> str:
-    """A mean with its interval, where it has one."""
+    """A mean with its interval over users and seeds, where it has one."""
     if figure["mean"] is None:
         return ""
     text = f"{figure['mean']:.{decimals}f}"

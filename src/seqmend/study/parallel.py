@@ -103,6 +103,14 @@ def _begin(threads: int, reports: Any) -> None:
     arrange_allocator()
     torch.set_num_threads(threads)
     _reports = reports
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot stop its workers: they see to it themselves; checkpoints are written atomically."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> float:
