@@ -107,7 +107,7 @@ def _begin(threads: int, reports: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot stop its workers: they see to it themselves (checkpoints are written atomically)."""
+    """A parent that is killed cannot stop its workers: they see to it themselves (all writes are atomic)."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
