@@ -267,6 +267,7 @@ def _table(title: str, figures: dict[str, Any], names: Sequence[str], columns: S
         title_justify="left",
         box=None,
         header_style="bold",
+        padding=(0, 1, 0, 0 if len(columns) > 6 else 1),  # a wide one just fits a usual terminal
     )
     for column in names:
         table.add_column(column, no_wrap=True)
