@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from seqmend.errors import InputError
-from seqmend.menders.denoise import DenoiseConfig
+from seqmend.menders.denoise import NETWORK_WITNESS, DenoiseConfig
 from seqmend.study import bench_detect
 
 
@@ -48,7 +48,7 @@ def test_known_noise_is_found_in_windows_of_unseen_or_seen_users(folder, regime)
     figures = bench_detect(folder, regime, encoder=None, model=None, config=DenoiseConfig(tuning_windows=50))
     assert figures["auroc"] > 0.85
     assert (figures["n_windows"], figures["n_positions"]) == (60, 600)
-    assert set(figures["witnesses"]) == {"popularity", "co-occurrence", "title similarity"}
+    assert set(figures["witnesses"]) == {"popularity", "co-occurrence", "title similarity", NETWORK_WITNESS}
     assert figures["auroc"] == figures["llm_free"]["auroc"]
     assert figures["edited_clean"] < 0.05
 

@@ -19,7 +19,7 @@ from seqmend.study import run
 def finished(log_files, tmp_path_factory, tiny_folder, make_config):
     out = tmp_path_factory.mktemp("runs") / "small"
     language = {"model": str(tiny_folder), "encoder": None, "test_windows": 5}
-    denoise = {"tuning_windows": 50, "language_windows": 20, "noise_rate": 0.1, "threshold": 0.3}
+    denoise = {"networks": True, "tuning_windows": 50, "language_windows": 20, "noise_rate": 0.1, "threshold": 0.3}
     config = make_config(*log_files, language=language, denoise=denoise)
     return config, out, run(config, out)
 
@@ -124,7 +124,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_result(log_files, tmp_pa
         "import sys; from pathlib import Path; from seqmend.study import run, RunConfig;"
         "run(RunConfig.read(Path(sys.argv[1])), Path(sys.argv[2]))"
     )
-    config = make_config(*log_files)
+    config = make_config(*log_files, denoise={"networks": True})
     config.write(tmp_path / "config.toml")
     whole = run(config, tmp_path / "whole")
     victim = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "config.toml"), str(tmp_path / "killed")])

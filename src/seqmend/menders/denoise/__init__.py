@@ -4,11 +4,12 @@ from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.forecast import METHODS, Part, forecast
 from seqmend.menders.denoise.mender import NAME, Denoiser
 from seqmend.menders.denoise.student import Student, StudentConfig
-from seqmend.menders.denoise.verdicts import TITLE_WITNESS, WINDOW_WITNESS, Verdicts
+from seqmend.menders.denoise.verdicts import NETWORK_WITNESS, TITLE_WITNESS, WINDOW_WITNESS, Verdicts
 
 __all__ = [
     "METHODS",
     "NAME",
+    "NETWORK_WITNESS",
     "TITLE_WITNESS",
     "WINDOW_WITNESS",
     "DenoiseConfig",

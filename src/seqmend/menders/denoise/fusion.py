@@ -119,17 +119,26 @@ class CellFusion:
         inputs = _joined(trees, evidence[held_out][cells], networks.logits(windows[held_out], folds[held_out])[cells])
         return cls(trees, networks, LogisticFusion().fit(inputs, labels[held_out][cells]))
 
-    def probability(self, evidence: Features, windows: Int32, folds: Int64) -> Float64:
-        """P(corrupted) under the mix that was learned from, float64 [B, L]; NaN in padding."""
+    def logits(self, windows: Int32, folds: Int64) -> Float64 | None:
+        """What the networks say of every cell, float64 [B, L] log-odds; None without networks."""
+        return None if self.networks is None else self.networks.logits(windows, folds)
+
+    def probability(self, evidence: Features, windows: Int32, logits: Float64 | None) -> Float64:
+        """P(corrupted) under the mix that was learned from, float64 [B, L]; NaN in padding.
+
+        Args:
+            evidence: What the witnesses say, [B, L, F].
+            windows: Item numbers, int32 [B, L], 0 = padding.
+            logits: What `logits` says of them.
+        """
         real = windows > 0
         probability = np.full(windows.shape, np.nan)
         if not real.any():
             return probability
-        if self.networks is None or self.both is None:
+        if logits is None or self.both is None:
             probability[real] = self.trees.probability(evidence[real])
         else:
-            logits = self.networks.logits(windows, folds)[real]
-            probability[real] = self.both.probability(_joined(self.trees, evidence[real], logits))
+            probability[real] = self.both.probability(_joined(self.trees, evidence[real], logits[real]))
         return probability
 
 

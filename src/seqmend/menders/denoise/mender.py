@@ -30,6 +30,7 @@ from seqmend.menders.denoise.networks import WindowNetworks
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
 from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
 from seqmend.menders.denoise.verdicts import (
+    NETWORK_WITNESS,
     TITLE_WITNESS,
     WINDOW_WITNESS,
     Surroundings,
@@ -137,13 +138,15 @@ class Denoiser:
         folds = self.folds_of(sequences.user_ids if owners is None else owners)[windows.users]
         evidence = self._evidence(windows, folds)
         real = windows.real
-        llm_free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], windows.items, folds)
+        llm_free, logits = self._without_model(evidence, windows.items, folds)
         alone = {
             name: self._over_cells(self._alone[name], evidence[:, :, [at]], real) for name, at in self._single.items()
         }
+        if logits is not None:
+            alone[NETWORK_WITNESS] = self._over_cells(self._network_alone, logits[:, :, None], real)
         fused, asked = llm_free, np.zeros(len(windows), dtype=np.bool_)
         if self.model is not None:
-            informed = blend(llm_free, self._informed.probability(evidence, windows.items, folds), self._title_trust)
+            informed = self._with_titles(llm_free, evidence, windows.items, folds)
             fused = informed.copy()
             most = most_windows(self.config, len(windows), language_windows)
             if self._window is not None and self._window.trust and most:
@@ -232,7 +235,7 @@ class Denoiser:
             folds: Of their users, int64 [B]; see `folds_of`.
         """
         evidence = self._evidence(Windows(windows, folds.astype(np.int32), np.zeros_like(folds)), folds)
-        return self._by_titles(evidence, windows, folds)
+        return self._with_titles(self._without_model(evidence, windows, folds)[0], evidence, windows, folds)
 
     # ------------------------------------------------------------------------------------------------------- learning
 
@@ -272,11 +275,14 @@ class Denoiser:
         self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
         held_out = np.flatnonzero(folds == 0)
         windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
+        folds = folds[held_out]
+        probability, logits = self._without_model(evidence, windows.items, folds)
+        if logits is not None:
+            self._network_alone = LogisticFusion().fit(logits[real][:, None], labels[real])
         if self.model is not None:
-            free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], windows.items, folds[held_out])
-            informed = self._informed.probability(evidence, windows.items, folds[held_out])
-            self._title_trust = best_trust(free[real], informed[real], labels[real])
-        probability = self._by_titles(evidence, windows.items, folds[held_out])
+            informed = self._informed.probability(evidence, windows.items, self._informed.logits(windows.items, folds))
+            self._title_trust = best_trust(probability[real], informed[real], labels[real])
+            probability = blend(probability, informed, self._title_trust)
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
@@ -321,7 +327,9 @@ class Denoiser:
             if other._window is not None:
                 self._window_alone = other._window_alone
         folds, real = np.zeros(len(windows), dtype=np.int64), windows.real
-        probability = self._by_titles(self._evidence(windows, folds), windows.items, folds)
+        evidence = self._evidence(windows, folds)
+        probability, _ = self._without_model(evidence, windows.items, folds)
+        probability = self._with_titles(probability, evidence, windows.items, folds)
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
@@ -354,12 +362,17 @@ class Denoiser:
             heard[row] = values
         return heard
 
-    def _by_titles(self, evidence: Float32, items: Int32, folds: Int64) -> Float64:
-        """P(corrupted) without any window read, float64 [B, L]; NaN in padding."""
-        free = self._llm_free.probability(evidence[:, :, :_LLM_FREE], items, folds)
+    def _without_model(self, evidence: Float32, items: Int32, folds: Int64) -> tuple[Float64, Float64 | None]:
+        """P(corrupted) free of the language model, float64 [B, L], NaN in padding; and the networks' log-odds."""
+        logits = self._llm_free.logits(items, folds)
+        return self._llm_free.probability(evidence[:, :, :_LLM_FREE], items, logits), logits
+
+    def _with_titles(self, free: Float64, evidence: Float32, items: Int32, folds: Int64) -> Float64:
+        """The same, moved by what the language model's vectors of titles say, as far as that is trusted."""
         if self.model is None:
             return free
-        return blend(free, self._informed.probability(evidence, items, folds), self._title_trust)
+        informed = self._informed.probability(evidence, items, self._informed.logits(items, folds))
+        return blend(free, informed, self._title_trust)
 
     def _over_cells(self, fusion: LogisticFusion, inputs: Float32 | Float64, cells: Bool) -> Float64:
         """The fusion's probability in the given cells, float64 [B, L]; NaN elsewhere."""

@@ -15,12 +15,14 @@ from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows
 
 TITLE_WITNESS = "language model, titles"
 WINDOW_WITNESS = "language model, windows"
+NETWORK_WITNESS = "whole window, by a network"
 
 _STRONG = 0.8
 _PHRASES = {
     "co-occurrence": "people who chose its neighbours rarely chose it",
     "title similarity": "its title is unlike its neighbours'",
     "popularity": "few people chose it at all",
+    NETWORK_WITNESS: "in the whole window it looks out of place",
     TITLE_WITNESS: "the language model places its title far from its neighbours'",
     WINDOW_WITNESS: "the language model finds it surprising here",
 }
