@@ -1,6 +1,6 @@
 """The demo: the main job on a small real corpus, sized for a laptop."""
 
-from seqmend.menders.denoise import DenoiseConfig
+from seqmend.menders.denoise import DenoiseConfig, NetworkConfig
 from seqmend.recommenders import SASRecConfig, TrainingConfig
 from seqmend.study.config import DataConfig, LanguageConfig, NoiseConfig, RunConfig
 
@@ -11,7 +11,9 @@ def demo_config() -> RunConfig:
         data=DataConfig(corpus="movielens-100k"),
         noise=NoiseConfig(kind="uniform", ratio=0.1),
         language=LanguageConfig(test_windows=200),
-        denoise=DenoiseConfig(tuning_windows=200, language_windows=600, language_replacements=40),
+        denoise=DenoiseConfig(
+            network=NetworkConfig(epochs=6), tuning_windows=200, language_windows=600, language_replacements=40
+        ),
         backbone=SASRecConfig(),
         training=TrainingConfig(epochs=40, patience=5),
         seeds=(0, 1, 2),

@@ -3,6 +3,7 @@
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.forecast import METHODS, Part, forecast
 from seqmend.menders.denoise.mender import NAME, Denoiser
+from seqmend.menders.denoise.networks import NetworkConfig
 from seqmend.menders.denoise.student import Student, StudentConfig
 from seqmend.menders.denoise.verdicts import NETWORK_WITNESS, TITLE_WITNESS, WINDOW_WITNESS, Verdicts
 
@@ -14,6 +15,7 @@ __all__ = [
     "WINDOW_WITNESS",
     "DenoiseConfig",
     "Denoiser",
+    "NetworkConfig",
     "Part",
     "Student",
     "StudentConfig",
