@@ -153,7 +153,7 @@ def states_of(model: Backbone, histories: Histories, order_by: Int32) -> Generat
                 some = numbers[by_length[start : start + _CHUNK_HISTORIES]]
                 items = torch.from_numpy(histories.windows(some, max(1, int(shown[some].max()))))
                 users = torch.from_numpy(histories.users[some].astype(np.int64))
-                parts.append(model(items.to(device), users.to(device))[:, -1])
+                parts.append(model(items.to(device), users.to(device))[:, -1].clone())  # a view would hold all columns
             back = torch.from_numpy(np.argsort(by_length, kind="stable")).to(device)
             yield numbers, torch.cat(parts)[back]
     model.train(was_training)
