@@ -148,14 +148,17 @@ def states_of(model: Backbone, histories: Histories, order_by: Int32) -> Generat
         for shard in range(0, len(in_order), _SHARD):
             numbers = in_order[shard : shard + _SHARD]
             by_length = np.argsort(shown[numbers], kind="stable")  # histories of like length together: little padding
-            parts: list[torch.Tensor] = []
+            states = torch.empty(0)
             for start in range(0, len(numbers), _CHUNK_HISTORIES):
-                some = numbers[by_length[start : start + _CHUNK_HISTORIES]]
+                at = by_length[start : start + _CHUNK_HISTORIES]
+                some = numbers[at]
                 items = torch.from_numpy(histories.windows(some, max(1, int(shown[some].max()))))
                 users = torch.from_numpy(histories.users[some].astype(np.int64))
-                parts.append(model(items.to(device), users.to(device))[:, -1].clone())  # a view would hold all columns
-            back = torch.from_numpy(np.argsort(by_length, kind="stable")).to(device)
-            yield numbers, torch.cat(parts)[back]
+                last = model(items.to(device), users.to(device))[:, -1]
+                if not len(states):
+                    states = last.new_empty(len(numbers), last.shape[1])
+                states[torch.from_numpy(at).to(device)] = last  # kept by itself, a view would hold all columns
+            yield numbers, states
     model.train(was_training)
 
 
