@@ -107,6 +107,7 @@ def small_config(interactions: Path, items: Path, **changes) -> RunConfig:
         "data": {"interactions": str(interactions), "items": str(items)},
         "noise": {"kind": "uniform", "ratio": 0.1},
         "language": {"model": None, "encoder": None},
+        "denoise": {"networks": False, **changes.pop("denoise", {})},  # they take most of the time
         "backbone": {"embedding_size": 16, "n_layers": 1, "n_heads": 1, "max_length": 16},
         "training": {"epochs": 4, "patience": 2},
         "seeds": [0, 1],

@@ -68,9 +68,12 @@ def test_no_noise_is_measured_once_and_edits_there_are_false_alarms(setting, tmp
     assert "Calibration error" in drawn(figures)
 
 
-def test_learning_elsewhere_and_here_are_judged_on_the_same_noise(setting, tmp_path, make_log, make_config):
-    interactions, items = make_log(tmp_path, n_users=100)
-    other = Setting.read(make_config(interactions, items, denoise={"corruption_rounds": 6}), silent)
+def test_learning_elsewhere_and_here_are_judged_on_the_same_noise(log_files, tmp_path, make_log, make_config):
+    denoise = {"corruption_rounds": 6, "networks": True}  # left out, as they would know one catalogue alone
+    other, setting = (
+        Setting.read(make_config(*files, denoise=denoise), silent)
+        for files in (make_log(tmp_path, n_users=100), log_files)
+    )
     figures = denoise_transfer(other, setting, ("uniform", 0.1), tmp_path / "out")
     rows = {(row["learned_on"], row["judge"]): row for row in figures["rows"]}
     assert {("target", "fused"), ("source", "fused"), ("witness", "popularity")} <= set(rows)
