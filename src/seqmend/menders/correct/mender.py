@@ -1,0 +1,222 @@
+"""LLM4RSR (AAAI 2025): the recommender says which instances it cannot judge, a language model corrects those.
+
+Every uncertain instance is asked about once: which inputs go with the target? Those that do not are dropped. Where none
+does, the recommender's own candidates are asked about in turn, and the first that any input goes with takes the
+target's place; where no candidate fits either, the instance goes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from seqmend.errors import InputError
+from seqmend.interactions import PADDING, Sequences
+from seqmend.ledger import Ledger
+from seqmend.llm import LanguageModel
+from seqmend.menders.correct.config import CorrectConfig
+from seqmend.menders.correct.corrections import Correction, Trial, to_edits
+from seqmend.menders.correct.labelled import LabelledConfig, label
+from seqmend.menders.correct.prompt import Prompt, Renderer
+from seqmend.menders.correct.question import Asked, Teacher, Verdict
+from seqmend.menders.correct.uncertain import (
+    Float64,
+    Int32,
+    Int64,
+    candidates,
+    co_occurrence,
+    pair_counts,
+    select,
+    uncertainty,
+)
+from seqmend.progress import Progress, silent
+from seqmend.recommenders import Backbone, Reliability, Rows, rows_from_sequences
+
+NAME = "correct"
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """All R instances of sequences, and how uncertain each is.
+
+    Attributes:
+        rows: As long as the backbone reads.
+        inputs: The L inputs that are asked about, int32 [R, L].
+        closest: mco, the most co-occurrences of any input with the target, int64 [R].
+        uncertainty: float64 [R] in [0, 1].
+        chosen: Numbers of those to ask about, the most uncertain first, int64 [U].
+    """
+
+    rows: Rows
+    inputs: Int32
+    closest: Int64
+    uncertainty: Float64
+    chosen: Int64
+
+
+@dataclass
+class Corrector:
+    """The mender: `fit` on training sequences, then `propose`.
+
+    Args:
+        config: Settings.
+        model: The language model.
+        backbone: A recommender that was trained on the training sequences.
+        reliability: Of all instances of the sequences that are corrected, in the order of `rows_from_sequences`, where
+            something knows it better than the trained backbone does (see `recommenders.TrainingDynamics`).
+        prompt: Wording of the question.
+        memory: Summaries by item number, for the question.
+        progress: Told what is being done.
+
+    Attributes:
+        trust: How often a written "does not go" was right on self-labelled instances, in (0, 1); None where the model
+            gives probabilities, or nothing was labelled.
+    """
+
+    config: CorrectConfig
+    model: LanguageModel
+    backbone: Backbone
+    reliability: Reliability | None = None
+    prompt: Prompt = field(default_factory=Prompt)
+    memory: Mapping[int, str] = field(default_factory=dict[int, str])
+    progress: Progress = silent
+    trust: float | None = field(init=False, default=None)
+
+    def fit(self, train: Sequences) -> Self:
+        """Count what co-occurs, and learn how far to trust a model that only writes.
+
+        Raises:
+            InputError: The backbone knows another number of items.
+        """
+        if self.backbone.n_items != len(train.catalogue):
+            raise InputError(
+                f"the recommender knows {self.backbone.n_items} items, the catalogue has {len(train.catalogue)}",
+                fix="train the recommender on the log that is corrected",
+            )
+        self._pairs = co_occurrence(train)
+        teacher = self.teacher(train)
+        self.trust = self._measured_trust(teacher, train) if teacher.writes and self.config.calibration_rows else None
+        return self
+
+    def teacher(self, sequences: Sequences) -> Teacher:
+        """The language model as it is asked about these sequences."""
+        config = self.config
+        return Teacher(
+            self.model,
+            Renderer(self.prompt, sequences.catalogue, self.memory),
+            config.answers,
+            config.threshold,
+            config.unreadable == "none",
+            config.max_new_tokens,
+        )
+
+    def instances(self, sequences: Sequences) -> Instances:
+        """All instances, with those that shall be asked about.
+
+        An instance whose target, or every input, has no title cannot be asked about.
+        """
+        config, titled = self.config, sequences.catalogue.has_title
+        rows = rows_from_sequences(sequences, self.backbone.max_length, "instance")
+        inputs = rows_from_sequences(sequences, config.max_length, "instance").items[rows.has_loss]
+        rows = rows.select(rows.has_loss)
+        targets = rows.targets[:, -1]
+        closest = pair_counts(self._pairs, inputs, targets).max(axis=1, initial=0)
+        if not len(rows):
+            nothing = np.zeros(0, dtype=np.int64)
+            return Instances(rows, inputs, closest, nothing.astype(np.float64), nothing)
+        self.progress("asking the recommender what it doubts", 0, 0)
+        doubts = uncertainty(config.signal, self.backbone, rows, closest, self.reliability, config.seed)
+        can_ask = titled[targets] & titled[inputs].any(axis=1)
+        chosen = select(doubts, closest, rows.row_id, config.uncertain_share, can_ask)
+        return Instances(rows, inputs, closest, doubts, chosen)
+
+    def judge(self, sequences: Sequences) -> list[Correction]:
+        """What becomes of every uncertain instance, the most uncertain first.
+
+        Those that a spent budget left without an answer stay as they are.
+
+        Args:
+            sequences: The training part: never a held-out target.
+        """
+        config, teacher = self.config, self.teacher(sequences)
+        found = self._uncertain(sequences)
+        verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
+        found = [
+            one.after(self._without_repeats(one, v), config.stages) for one, v in zip(found, verdicts, strict=True)
+        ]
+        open_ = [place for place, one in enumerate(found) if one.action == "open"]
+        if not open_:
+            return found
+        numbers = np.array([found[place].row_id for place in open_], dtype=np.int64)
+        proposed = candidates(self.backbone, sequences, numbers, config.max_length, config.n_candidates)
+        trials: list[list[Trial]] = [[] for _ in open_]
+        for column in range(config.n_candidates):
+            asked = [
+                n
+                for n, item in enumerate(proposed[:, column].tolist())
+                if item != PADDING and not (config.lazy and any(trial.fits for trial in trials[n]))
+            ]
+            questions = [Asked(found[open_[n]].questioned, int(proposed[n, column])) for n in asked]
+            answers = teacher.ask(questions, self.progress, f"asking about candidate {column + 1}")
+            for n, answer in zip(asked, answers, strict=True):
+                trials[n].append(Trial(int(proposed[n, column]), answer))
+        for place, tried in zip(open_, trials, strict=True):
+            found[place] = found[place].settled(tried, config.stages, config.unmatched)
+        return found
+
+    def propose(self, sequences: Sequences) -> Ledger:
+        """Edits of single training instances, those of one instance in one group.
+
+        Args:
+            sequences: See `judge`.
+        """
+        return self.propose_from(self.judge(sequences), sequences)
+
+    def propose_from(self, corrections: list[Correction], sequences: Sequences) -> Ledger:
+        """Edits from corrections that are already there."""
+        told: dict[str, object] = {
+            "signal": self.config.signal,
+            "threshold": self.config.threshold,
+            "prompt": self.prompt.digest,
+            "model": self.model.identity,
+        }
+        return Ledger.propose(to_edits(corrections, sequences, self.trust, told, NAME), sequences, NAME)
+
+    def _uncertain(self, sequences: Sequences) -> list[Correction]:
+        all_ = self.instances(sequences)
+        return [
+            Correction(
+                int(all_.rows.row_id[n]),
+                int(all_.rows.user[n]),
+                tuple(all_.inputs[n].tolist()),
+                tuple(sequences.catalogue.has_title[all_.inputs[n]].tolist()),
+                int(all_.rows.targets[n, -1]),
+                float(all_.uncertainty[n]),
+                int(all_.closest[n]),
+            )
+            for n in all_.chosen.tolist()
+        ]
+
+    def _without_repeats(self, one: Correction, verdict: Verdict | None) -> Verdict | None:
+        if not self.config.drop_repeats or verdict is None or verdict.goes is None:
+            return verdict
+        goes = tuple(fits and item != one.target for fits, item in zip(verdict.goes, one.questioned, strict=True))
+        return Verdict(goes, verdict.probabilities, verdict.text)
+
+    def _measured_trust(self, teacher: Teacher, train: Sequences) -> float:
+        """Share of the inputs that the model calls foreign which are noise, with one of each added (Laplace)."""
+        config = self.config
+        settings = LabelledConfig(rows=config.calibration_rows, max_length=config.max_length, seed=config.seed)
+        rows = label(train, settings)
+        questions = [
+            Asked(tuple(inputs), target)
+            for inputs, target in zip(rows.inputs.tolist(), rows.targets.tolist(), strict=True)
+        ]
+        verdicts = teacher.ask(questions, self.progress, "measuring how far to trust the model")
+        right = total = 0
+        for verdict, relevant in zip(verdicts, rows.relevant.tolist(), strict=True):
+            if verdict is not None and verdict.goes is not None:
+                foreign = [own for goes, own in zip(verdict.goes, relevant, strict=True) if not goes]
+                right, total = right + foreign.count(False), total + len(foreign)
+        return (right + 1) / (total + 2)

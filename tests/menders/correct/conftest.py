@@ -1,0 +1,158 @@
+"""A log whose users stay within one kind of item each, a recommender that knows the kinds, teachers of all sorts."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from seqmend.interactions import Sequences
+from seqmend.llm import Answer, Failure, Usage
+from seqmend.recommenders import Backbone
+
+KINDS = ("wooden train", "card game", "plush bear", "science kit")
+PER_KIND = 12
+TITLES = {f"i{kind}{n:02}": f"{name} number {n}" for kind, name in enumerate(KINDS) for n in range(PER_KIND)}
+
+
+def kind_of(items):
+    return (np.asarray(items) - 1) // PER_KIND
+
+
+class KindBackbone(Backbone):
+    """Recommends what is of the kind of the latest item, the highest number first."""
+
+    max_length = 8
+
+    def __init__(self, n_items: int = len(TITLES)) -> None:
+        super().__init__()
+        self.n_items = n_items
+        table = torch.zeros(n_items + 1, 1 + n_items // PER_KIND + 1)
+        numbers = torch.arange(1, n_items + 1)
+        table[numbers, (numbers - 1) // PER_KIND] = 1.0
+        table[:, -1] = torch.arange(n_items + 1) / 1000
+        self.table = torch.nn.Parameter(table, requires_grad=False)
+
+    def forward(self, items, users=None):
+        states = self.table[items.long()].clone()
+        states[..., -1] = 1.0
+        return states
+
+    def output_table(self):
+        return self.table
+
+
+class Chooser:
+    """Answers with a probability per input: `goes(title of the input, title of the target)`."""
+
+    identity = "chooser"
+    capability = "exact"
+
+    def __init__(self, goes: Callable[[str, str], float]) -> None:
+        self.goes, self.usage, self.questions = goes, Usage(), []
+
+    def choose(self, questions):
+        self.questions += questions
+        answers = []
+        for question in questions:
+            target = re.findall('"([^"]*)"', question.verdict)[0]
+            answers.append(Answer(np.array([self.goes(c.strip('"'), target) for c in question.choices]), None))
+        return answers
+
+
+class Writer:
+    """Writes what `text` makes of a prompt."""
+
+    identity = "writer"
+    capability = "written"
+
+    def __init__(self, text: Callable[[str], str]) -> None:
+        self.text, self.usage, self.prompts = text, Usage(), []
+
+    def write(self, prompts, max_new_tokens=64, stop=None):
+        self.prompts += prompts
+        return [self.text(prompt).split(stop)[0] if stop else self.text(prompt) for prompt in prompts]
+
+    def write_objects(self, prompts, schema, max_new_tokens=256):
+        found = []
+        for prompt, text in zip(prompts, self.write(prompts), strict=True):
+            try:
+                found.append(schema.model_validate_json(text))
+            except ValidationError as error:
+                found.append(Failure(prompt, str(error), text))
+        return found
+
+
+def same_kind(title: str, target: str) -> float:
+    return 0.9 if title.split()[:2] == target.split()[:2] else 0.2
+
+
+def listed(prompt: str) -> tuple[list[str], str]:
+    """Titles of the inputs and of the target, as a prompt tells them."""
+    return re.findall(r'^\d+\. "(.*)"$', prompt, re.M), re.findall(r'^Last choice: "(.*)"$', prompt, re.M)[0]
+
+
+@pytest.fixture(scope="session")
+def make_chooser():
+    return Chooser
+
+
+@pytest.fixture(scope="session")
+def make_writer():
+    return Writer
+
+
+@pytest.fixture(scope="session")
+def read_prompt():
+    return listed
+
+
+@pytest.fixture
+def oracle() -> Chooser:
+    return Chooser(same_kind)
+
+
+@pytest.fixture(scope="session")
+def by_kind():
+    return same_kind
+
+
+@pytest.fixture(scope="session")
+def make_backbone():
+    return KindBackbone
+
+
+@pytest.fixture(scope="session")
+def backbone() -> KindBackbone:
+    return KindBackbone()
+
+
+@pytest.fixture(scope="session")
+def titles() -> dict[str, str]:
+    return dict(TITLES)
+
+
+@pytest.fixture(scope="session")
+def clean() -> Sequences:
+    rng = np.random.default_rng(0)
+    ids = np.array(list(TITLES)).reshape(len(KINDS), PER_KIND)
+    return Sequences.from_lists(
+        {f"u{u}": [str(i) for i in rng.choice(ids[u % len(KINDS)], 12)] for u in range(120)}, TITLES
+    )
+
+
+@pytest.fixture(scope="session")
+def spoiled(clean: Sequences) -> Sequences:
+    """Every tenth interaction is replaced by one of another kind."""
+    rng = np.random.default_rng(1)
+    noisy = rng.random(clean.n_interactions) < 0.1
+    other = (clean.items - 1 + PER_KIND * rng.integers(1, len(KINDS), clean.n_interactions)) % len(TITLES) + 1
+    items = np.where(noisy, other, clean.items).astype(np.int32)
+    return Sequences(clean.user_ids, clean.offsets, items, clean.timestamps, clean.catalogue)
+
+
+@pytest.fixture(scope="session")
+def kinds_of():
+    return kind_of

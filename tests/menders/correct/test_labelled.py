@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from seqmend.interactions import Sequences
+from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, label
+
+CONFIG = LabelledConfig(rows=300, least_pairs=4)
+
+
+@pytest.fixture(scope="module")
+def made(clean: Sequences) -> Labelled:
+    return label(clean, CONFIG)
+
+
+def test_noise_never_meets_the_target_and_the_rest_often_does(made, clean):
+    pairs = co_occurrence(clean).toarray()
+    counts = pairs[made.inputs, made.targets[:, None]]
+    assert len(made) == 300
+    assert (counts[~made.relevant] == 0).all()
+    assert (counts[made.relevant] >= 4).all()
+    assert (made.inputs > 0).all()
+    assert len(np.unique(made.instance_id)) == len(made)
+
+
+def test_relevant_inputs_are_the_last_of_their_instance(clean):
+    made = label(clean, CONFIG.model_copy(update={"shuffled_share": 0.0}))
+    for id_, inputs, target, relevant in zip(made.instance_id, made.inputs, made.targets, made.relevant, strict=True):
+        assert sorted(relevant) == relevant.tolist()
+        if relevant.any():
+            assert clean.items[id_] == target
+            assert inputs[relevant].tolist() == clean.items[id_ - relevant.sum() : id_].tolist()
+        else:
+            assert id_ >= clean.n_interactions
+
+
+def test_about_half_the_rows_are_shuffled_and_the_place_tells_little(made, clean):
+    straight = label(clean, CONFIG.model_copy(update={"shuffled_share": 0.0}))
+    assert made.targets.tolist() == straight.targets.tolist()
+    assert np.sort(made.inputs, axis=1).tolist() == np.sort(straight.inputs, axis=1).tolist()
+    moved = (made.inputs != straight.inputs).any(axis=1).mean()
+    assert 0.35 < moved < 0.6
+
+
+def test_the_statistics_are_those_of_the_rows(made):
+    told = made.statistics()
+    assert told["rows"] == sum(told[f"relevant_{k}"] for k in range(6)) == 300
+    assert told["relevant_0"] == 30
+    assert told["targets"] == len(set(made.targets.tolist()))
+    assert told["noise_share"] == pytest.approx((~made.relevant).mean())
+
+
+def test_noise_items_are_used_about_equally_often(clean):
+    made = label(clean, CONFIG.model_copy(update={"mismatched_share": 0.9}))
+    uses = np.bincount(made.inputs[~made.relevant], minlength=len(clean.catalogue) + 1)[1:]
+    assert uses.min() >= 0.8 * uses.max()
+
+
+def test_noise_shares_no_attribute_with_the_target(clean):
+    kinds = [frozenset[str](), *(frozenset({str(item % 3), "all" * (item % 7 == 0)} - {""}) for item in range(1, 49))]
+    made = label(clean, CONFIG, kinds)
+    assert len(made) > 200
+    noise = [(i, t) for row, t, own in zip(made.inputs, made.targets, made.relevant, strict=True) for i in row[~own]]
+    assert noise
+    assert not any(kinds[item] & kinds[target] for item, target in noise)
+
+
+def test_a_log_without_reliable_instances_yields_none(clean):
+    made = label(clean, CONFIG.model_copy(update={"least_pairs": 10_000}))
+    assert len(made) == 0
+    assert made.statistics()["rows"] == 0
+    untitled = Sequences.from_lists({"ann": list("abcdefgh")}, dict.fromkeys("abcdefgh"))
+    assert len(label(untitled, CONFIG)) == 0
