@@ -139,7 +139,7 @@ def clean() -> Sequences:
     rng = np.random.default_rng(0)
     ids = np.array(list(TITLES)).reshape(len(KINDS), PER_KIND)
     return Sequences.from_lists(
-        {f"u{u}": [str(i) for i in rng.choice(ids[u % len(KINDS)], 12)] for u in range(120)}, TITLES
+        {f"u{u}": [str(i) for i in rng.choice(ids[u % len(KINDS)], 12)] for u in range(60)}, TITLES
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from seqmend.interactions import Sequences
 from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, label
 
-CONFIG = LabelledConfig(rows=300, least_pairs=4)
+CONFIG = LabelledConfig(rows=200, least_pairs=4)
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def made(clean: Sequences) -> Labelled:
 def test_noise_never_meets_the_target_and_the_rest_often_does(made, clean):
     pairs = co_occurrence(clean).toarray()
     counts = pairs[made.inputs, made.targets[:, None]]
-    assert len(made) == 300
+    assert len(made) == 200
     assert (counts[~made.relevant] == 0).all()
     assert (counts[made.relevant] >= 4).all()
     assert (made.inputs > 0).all()
@@ -43,8 +43,8 @@ def test_about_half_the_rows_are_shuffled_and_the_place_tells_little(made, clean
 
 def test_the_statistics_are_those_of_the_rows(made):
     told = made.statistics()
-    assert told["rows"] == sum(told[f"relevant_{k}"] for k in range(6)) == 300
-    assert told["relevant_0"] == 30
+    assert told["rows"] == sum(told[f"relevant_{k}"] for k in range(6)) == 200
+    assert told["relevant_0"] == 20
     assert told["targets"] == len(set(made.targets.tolist()))
     assert told["noise_share"] == pytest.approx((~made.relevant).mean())
 
@@ -58,7 +58,7 @@ def test_noise_items_are_used_about_equally_often(clean):
 def test_noise_shares_no_attribute_with_the_target(clean):
     kinds = [frozenset[str](), *(frozenset({str(item % 3), "all" * (item % 7 == 0)} - {""}) for item in range(1, 49))]
     made = label(clean, CONFIG, kinds)
-    assert len(made) > 200
+    assert len(made) > 100
     noise = [(i, t) for row, t, own in zip(made.inputs, made.targets, made.relevant, strict=True) for i in row[~own]]
     assert noise
     assert not any(kinds[item] & kinds[target] for item, target in noise)
