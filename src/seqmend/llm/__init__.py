@@ -15,6 +15,7 @@ from seqmend.llm.protocol import (
     Question,
     Usage,
 )
+from seqmend.llm.server import ServerConfig, ServerModel
 
 __all__ = [
     "Adaptation",
@@ -32,6 +33,8 @@ __all__ = [
     "PassageScore",
     "Question",
     "SentenceEncoder",
+    "ServerConfig",
+    "ServerModel",
     "Usage",
     "adapt",
 ]

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from seqmend import assets
 from seqmend.devices import choose_device
 from seqmend.errors import InputError
+from seqmend.llm.answers import answer_to, continuations, parsed
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
 from seqmend.llm.scoring import CausalScorer, Row
 from seqmend.llm.tokens import EncodedPassage, Tokens
@@ -154,7 +154,7 @@ class LocalModel:
     ) -> list[SchemaT | Failure]:
         """For every prompt a validated object, or what was wrong with the answer; the prompt must ask for JSON."""
         texts = self.write(prompts, max_new_tokens)
-        return [_parsed(prompt, text, schema) for prompt, text in zip(prompts, texts, strict=True)]
+        return [parsed(prompt, text, schema) for prompt, text in zip(prompts, texts, strict=True)]
 
     def chat(self, message: str) -> str:
         """The message as the model's chat template wraps it, ready for an answer; unchanged without a template."""
@@ -192,13 +192,13 @@ class LocalModel:
 
     def _by_text(self, questions: Sequence[Question]) -> list[Answer]:
         # Equal texts are one continuation. A judged choice has two: yes and no.
-        texts = [list(dict.fromkeys(_continuations(question))) for question in questions]
+        texts = [list(dict.fromkeys(continuations(question))) for question in questions]
         encoded = self.tokens.questions([(q.prompt, list_) for q, list_ in zip(questions, texts, strict=True)])
         values = self._likelihoods(encoded)
         answers: list[Answer] = []
         for question, names, (_, added), sums in zip(questions, texts, encoded, values, strict=True):
             lengths = np.array([max(len(tokens), 1) for tokens in added])
-            answers.append(_answer(question, names, sums, lengths))
+            answers.append(answer_to(question, names, sums, lengths))
         return answers
 
     def _by_branch(self, questions: Sequence[Question]) -> list[Answer]:
@@ -316,36 +316,6 @@ def _n_common(texts: list[Int64], ends: list[int]) -> int:
         different = np.flatnonzero(shared != tokens[: len(shared)])
         shared = shared[: different[0]] if len(different) else shared
     return len(shared) if len(shared) >= _SHARED_PREFIX_TOKENS else 0
-
-
-def _continuations(question: Question) -> list[str]:
-    if question.mode != "subset":
-        return list(question.choices)
-    return [choice + question.verdict + word for choice in question.choices for word in (" yes", " no")]
-
-
-def _answer(question: Question, names: list[str], sums: npt.NDArray[np.float64], lengths: npt.NDArray[Any]) -> Answer:
-    """Probabilities of the choices from the log-likelihoods of the distinct continuations `names`."""
-    place = {name: at for at, name in enumerate(names)}
-    at = np.array([place[name] for name in _continuations(question)])
-    if question.mode == "subset":
-        odds = sums[at[0::2]] - sums[at[1::2]]
-        return Answer(1 / (1 + np.exp(-odds)), None)
-    values = sums / lengths if question.length_normalised else sums
-    shares = np.exp(values - values.max())
-    shares /= shares.sum()
-    return Answer(shares[at] / np.bincount(at, minlength=len(names))[at], sums[at])
-
-
-def _parsed(prompt: str, text: str, schema: type[SchemaT]) -> SchemaT | Failure:
-    begin = text.find("{")
-    if begin < 0:
-        return Failure(prompt, "the answer holds no JSON object", text)
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text[begin:])
-        return schema.model_validate(value)
-    except (json.JSONDecodeError, ValidationError, RecursionError) as error:
-        return Failure(prompt, str(error), text)
 
 
 def _as_list(value: Any) -> list[int]:

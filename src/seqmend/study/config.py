@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions import ColumnNames, NoiseKind
-from seqmend.llm import Budget
+from seqmend.llm import Budget, ServerConfig
 from seqmend.menders.denoise import DenoiseConfig
 from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
 Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 _NONE = "none"  # TOML has no word for it
+_SERVED = "server:"
 
 
 class _Section(BaseModel):
@@ -86,7 +87,7 @@ class LanguageConfig(_Section):
     """Which models read the titles.
 
     Attributes:
-        model: Name or folder of a language model, or "none".
+        model: Name or folder of a language model, "server:MODEL" for one that `server` runs, or "none".
         encoder: Name or folder of a sentence encoder, or "none": titles are no evidence then.
         test_windows: Windows of the test histories that the model is asked about.
         max_calls: Most new questions of one run. Like the other limits it ends the reading of windows early; only where
@@ -96,6 +97,7 @@ class LanguageConfig(_Section):
         max_money: Most money of one run, in the currency of the prices.
         prompt_price: Of a million tokens that the model reads.
         completion_price: Of a million tokens that it writes.
+        server: Where a served model is and how it is asked.
     """
 
     model: str | None = "smollm2-135m"
@@ -107,6 +109,12 @@ class LanguageConfig(_Section):
     max_money: float | None = Field(default=None, ge=0)
     prompt_price: float = Field(default=0.0, ge=0)
     completion_price: float = Field(default=0.0, ge=0)
+    server: ServerConfig = ServerConfig()
+
+    @property
+    def served_model(self) -> str | None:
+        """The server's name for the model; None where it is not a server's."""
+        return self.model.removeprefix(_SERVED) if self.model and self.model.startswith(_SERVED) else None
 
     @model_validator(mode="after")
     def _money_needs_a_price(self) -> "LanguageConfig":
@@ -154,6 +162,10 @@ class RunConfig(_Section):
         published = self.denoise.llm4dsr
         if self.language.model is None and (self.denoise.method == "llm4dsr" or published.tuning.enabled):
             raise ValueError('denoise.method = "llm4dsr" and llm4dsr.tuning need a language model (language.model)')
+        if self.language.served_model is not None and (
+            self.denoise.method == "llm4dsr" or published.tuning.enabled or published.adapter is not None
+        ):
+            raise ValueError("LLM4DSR as published needs a language model in this process, not a server's")
         if self.denoise.method == "llm4dsr" and published.verdicts == "window" and self.form != "instance":
             raise ValueError('verdicts per window edit single instances: set form = "instance"')
         return self

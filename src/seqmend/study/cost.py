@@ -50,6 +50,13 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
             "what LLM4DSR's tuning and noise scores would cost cannot be foreseen",
             expected='denoise.method = "fusion" and denoise.scorer = "mutual_information"',
         )
+    if config.language.served_model is not None:
+        raise InputError(
+            "what a served model would be asked cannot be counted, as its tokenizer is not here",
+            where=config.language.model,
+            expected="a model in this process",
+            fix="limit the run by language.max_calls, max_tokens, max_seconds or max_money instead",
+        )
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
     split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqmend import assets
-from seqmend.llm import Encoder, Journal, JournaledModel, LocalModel, SentenceEncoder
+from seqmend.llm import Encoder, Journal, JournaledModel, LocalModel, SentenceEncoder, ServerModel
 from seqmend.progress import Progress
 from seqmend.study.config import LanguageConfig
 
@@ -27,13 +27,17 @@ def load_readers(language: LanguageConfig, journal: Path, progress: Progress, ad
         adapter: Folder of a LoRA adapter of the language model.
 
     Raises:
-        InputError: The adapter was fitted to another model.
-        ResourceError: A model cannot be fetched or loaded.
+        InputError: The adapter was fitted to another model, or a server cannot do what judging windows needs.
+        ResourceError: A model cannot be fetched or loaded, or its server fails.
     """
     encoder = None
     if language.encoder is not None:
         encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", progress))
     if language.model is None:
         return Readers(encoder, None)
+    if language.served_model is not None:
+        served = ServerModel.connect(language.served_model, language.server)
+        served.require("score", "embed")
+        return Readers(encoder, JournaledModel(served, Journal(journal), language.budget(), progress=progress))
     model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
     return Readers(encoder, JournaledModel(model, Journal(journal), language.budget(), progress=progress))
