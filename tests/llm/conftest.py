@@ -15,7 +15,7 @@ import pytest
 
 @dataclass
 class Reply:
-    """What the server does: `whole`, `reset` the connection, `cut` the body short, or `drip` it and never end."""
+    """What the server does: `whole`, `reset` the connection, `cut` the body short, or `drip` it."""
 
     body: Any = None
     status: int = 200
@@ -85,14 +85,13 @@ class FaultServer:
                     self.wfile.write(body)
 
             def _drip(self, body: bytes) -> None:
-                """A byte at a time, each soon enough for a reader that only minds the single wait; the last never."""
+                """A byte at a time, each soon enough for a reader that only minds the single wait."""
                 try:
-                    for byte in body[:-1]:
+                    for byte in body:
                         self.wfile.write(bytes([byte]))
                         self.wfile.flush()
                         if fault.released.wait(0.02):
                             return
-                    fault.released.wait()
                 except OSError:
                     pass  # the client has had enough
 
