@@ -78,7 +78,11 @@ def bench_detect(
         "noise_rate": {"injected": float(truth.mean()), "estimated": float(np.mean([rate for _, rate in runs]))},
         "edited_clean": float(np.mean(edited_clean)) if edited_clean else None,
         "llm_free": _mean([figure["llm_free"] for figure in figures]),
-        "witnesses": {name: _mean([figure[name] for figure in figures]) for name in runs[0][0].witnesses},
+        "witnesses": {
+            name: _mean([figure[name] for figure in figures])
+            for name in runs[0][0].witnesses
+            if all(name in figure for figure in figures)  # no window is read where reading has not shown to help
+        },
     }
     if model is not None:
         fused, free = (
