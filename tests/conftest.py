@@ -3,6 +3,7 @@
 The model's weights are random, its byte-level vocabulary is learned from a few sentences.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,31 @@ import pytest
 import torch
 from hypothesis import settings
 
+from seqmend import cli
 from seqmend.llm import LocalModel
 from seqmend.study import RunConfig
 
 # Deadlines measure the machine, not the code.
 settings.register_profile("seqmend", deadline=None, max_examples=60)
 settings.load_profile("seqmend")
+
+
+@pytest.fixture
+def seqmend(monkeypatch, capsys):
+    """Exit code, standard output and standard error of a command in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["seqmend", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
 
 SENTENCES = [
     "Munchkin Clerical Errors, a card game",

@@ -7,25 +7,6 @@ import time
 
 import pytest
 
-from seqmend import cli
-
-
-def call(*arguments, monkeypatch, capsys):
-    """Exit code, standard output, standard error of a command in this process."""
-    monkeypatch.setattr(sys, "argv", ["seqmend", *map(str, arguments)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-@pytest.fixture
-def seqmend(monkeypatch, capsys):
-    return lambda *arguments: call(*arguments, monkeypatch=monkeypatch, capsys=capsys)
-
 
 @pytest.fixture
 def log_file(tmp_path):

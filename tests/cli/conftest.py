@@ -1,27 +1,17 @@
 """A command line in this process, and a log that holds noise."""
 
-import sys
-
 import numpy as np
 import polars as pl
 import pytest
 
-from seqmend import cli
-
 
 @pytest.fixture
-def seqmend(monkeypatch, capsys):
+def seqmend(seqmend):
     """Exit code, standard output on one line, standard error on one line of a command."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seqmend", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, " ".join(captured.out.split()), " ".join(captured.err.split())
+        code, out, err = seqmend(*arguments)
+        return code, " ".join(out.split()), " ".join(err.split())
 
     return call
 

@@ -68,19 +68,11 @@ def test_with_a_model_the_gain_has_an_interval_over_seeds(folder, tiny):
     assert figures["n_asked"] in (0, 10)  # a model of random weights may or may not seem to help
 
 
-def test_the_judge_alone_reads_the_mask(folder, tmp_path):
+def test_the_judge_alone_reads_the_mask(folder, with_inverted_masks):
     """With every mask inverted the verdicts stay, and the measurement is turned upside down."""
     config = DenoiseConfig(tuning_windows=50)
     before = bench_detect(folder, "full", encoder=None, model=None, config=config)
-    inverted = tmp_path / "inverted"
-    for path in folder.rglob("*.parquet"):
-        frame = pl.read_parquet(path)
-        if "mask" in frame.columns:
-            frame = frame.with_columns(pl.col("mask").list.eval(1 - pl.element()))
-        copy = inverted / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(copy)
-    after = bench_detect(inverted, "full", encoder=None, model=None, config=config)
+    after = bench_detect(with_inverted_masks(folder), "full", encoder=None, model=None, config=config)
     assert after["auroc"] == pytest.approx(1 - before["auroc"], abs=1e-9)
 
 

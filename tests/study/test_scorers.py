@@ -87,16 +87,10 @@ def test_what_is_asked_once_per_item_is_counted_once(figures):
     assert (figures["n_windows"], figures["n_positions"]) == (40, 400)
 
 
-def test_the_truth_is_read_by_the_judge_alone(folder, figures, tmp_path):
-    inverted = tmp_path / "inverted"
-    for path in folder.rglob("*.parquet"):
-        frame = pl.read_parquet(path)
-        if "mask" in frame.columns:
-            frame = frame.with_columns(pl.col("mask").list.eval(1 - pl.element()))
-        target = inverted / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(target)
-    after = bench_scorers(inverted, {"kinds": KindModel()}, encoder=None, ways={"knowing": knowing}, tuning_windows=60)
+def test_the_truth_is_read_by_the_judge_alone(folder, figures, with_inverted_masks):
+    after = bench_scorers(
+        with_inverted_masks(folder), {"kinds": KindModel()}, encoder=None, ways={"knowing": knowing}, tuning_windows=60
+    )
     before, now = figures["models"]["kinds"]["knowing"], after["models"]["kinds"]["knowing"]
     assert now["auroc_alone"] == pytest.approx(1 - before["auroc_alone"])
     assert now["trust"] == before["trust"]
