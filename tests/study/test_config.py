@@ -60,3 +60,9 @@ def test_paths_are_relative_to_the_configuration(tmp_path):
 def test_configurations_do_not_change():
     with pytest.raises(ValidationError):
         demo_config().seeds = (1,)  # type: ignore[misc]
+
+
+def test_settings_that_do_not_go_together_blame_no_single_one():
+    values = {"data": {"corpus": "movielens-100k"}, "language": {"model": "none"}, "denoise": {"method": "llm4dsr"}}
+    with pytest.raises(InputError, match="the settings do not fit together: .*need a language model"):
+        RunConfig.from_dict(values, "options")

@@ -220,7 +220,7 @@ def _explained(error: ValidationError, where: str) -> InputError:
         key, message = f"{key}.name", f"Input should be one of {first.get('ctx', {})['expected_tags']}"
     if first["type"] != "extra_forbidden":
         return InputError(
-            f"the setting {key or 'data'} does not fit: {message}",
+            f"the setting {key} does not fit: {message}" if key else f"the settings do not fit together: {message}",
             where=where,
             fix="see docs/configuration.md for the settings and their ranges",
         )
