@@ -64,5 +64,5 @@ def test_configurations_do_not_change():
 
 def test_settings_that_do_not_go_together_blame_no_single_one():
     values = {"data": {"corpus": "movielens-100k"}, "language": {"model": "none"}, "denoise": {"method": "llm4dsr"}}
-    with pytest.raises(InputError, match="the settings do not fit together: .*need a language model"):
+    with pytest.raises(InputError, match=r"the settings do not fit together: .*need a language model"):
         RunConfig.from_dict(values, "options")
