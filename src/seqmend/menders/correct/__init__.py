@@ -3,6 +3,7 @@
 from seqmend.menders.correct.config import CorrectConfig, Signal
 from seqmend.menders.correct.corrections import Correction, Trial
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, label
+from seqmend.menders.correct.marks import Marks, mark
 from seqmend.menders.correct.mender import NAME, Corrector, Instances
 from seqmend.menders.correct.prompt import Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
@@ -17,6 +18,7 @@ __all__ = [
     "Instances",
     "Labelled",
     "LabelledConfig",
+    "Marks",
     "Prompt",
     "Renderer",
     "Signal",
@@ -25,5 +27,6 @@ __all__ = [
     "Verdict",
     "co_occurrence",
     "label",
+    "mark",
     "pair_counts",
 ]
