@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from seqmend.errors import InputError
 from seqmend.interactions import Sequences
 from seqmend.recommenders import Backbone, Rows, SASRec, SASRecConfig, TrainingConfig, rows_from_sequences, train
 from seqmend.recommenders.reliability import (
@@ -109,10 +111,10 @@ def test_sequence_form_and_no_rows_are_refused(model: SASRec, rows: Rows, sequen
 def test_dynamics_are_mean_and_deviation_over_the_epochs_after_the_warm_up(rows: Rows):
     models = [SASRec(N_ITEMS, SASRecConfig(embedding_size=8, n_layers=1, max_length=6), seed=n) for n in range(4)]
     dynamics = TrainingDynamics(rows, warm_up=1, n_negatives=50)
-    validate = dynamics.watch(lambda model: 0.5)
     with pytest.raises(ValueError, match="do not count"):
         dynamics.reliability()
-    assert [validate(model) for model in models] == [0.5] * 4
+    for model in models:
+        dynamics.look(model)
 
     ranks = np.stack([rank_percentile(model, rows, 50, seed=n + 1) for n, model in enumerate(models)][1:])
     reliability = dynamics.reliability()
@@ -127,10 +129,28 @@ def test_random_targets_are_told_from_real_ones(rows: Rows):
     model, dynamics, epochs = model_of(dropout=0.1), TrainingDynamics(rows, warm_up=3), iter(range(100))
     config = TrainingConfig(epochs=10, batch_size=16, learning_rate=0.01, device="cpu")
 
-    train(model, rows, config, dynamics.watch(lambda model: float(next(epochs))))
+    train(model, rows, config, lambda model: float(next(epochs)), dynamics=dynamics)
 
     for reliability in (model.reliability(rows), dynamics.reliability()):
         assert roc_auc_score(~is_noise, reliability.reliability) > 0.75
+
+
+def test_a_resumed_training_has_seen_what_an_uninterrupted_one_has(rows: Rows, tmp_path: Path):
+    whole, killed, resumed = (TrainingDynamics(rows, warm_up=1) for _ in range(3))
+
+    def trained(dynamics: TrainingDynamics | None, epochs: int, checkpoint: Path | None) -> None:
+        config = TrainingConfig(epochs=epochs, batch_size=16, device="cpu", checkpoint_every=1)
+        train(model_of(dropout=0.1), rows, config, lambda model: 0.5, checkpoint=checkpoint, dynamics=dynamics)
+
+    trained(whole, 4, None)
+    trained(killed, 2, tmp_path / "c")
+    trained(resumed, 4, tmp_path / "c")
+    assert resumed.epochs_seen == 4
+    for name, values in whole.reliability().signals.items():
+        np.testing.assert_array_equal(resumed.reliability().signals[name], values)
+    assert (killed.reliability().reliability != whole.reliability().reliability).any()
+    with pytest.raises(InputError, match="another training"):
+        trained(None, 4, tmp_path / "c")
 
 
 def test_rank_share_gives_ties_their_mean():

@@ -346,3 +346,22 @@ def test_compiled_model_learns_the_same(rows: Rows):
     assert compiled._compiled_call_impl is not None
     for a, b in zip(compiled.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1.0, 5), (0.3, 5), (1.0, 1)])
+def test_trainings_on_more_and_on_fewer_rows_take_equally_many_steps(rows: Rows, share: float, steps: int):
+    some = rows.select(np.arange(round(share * len(rows))))
+    seen: list[int] = []
+    config = CONFIG.model_copy(update={"steps_per_epoch": steps})
+    train(model_of(), some, config, rising(), progress=lambda what, done, total: seen.append(total))
+    assert seen == [steps] * (steps * config.epochs)
+
+
+def test_an_epoch_of_more_steps_than_a_pass_shuffles_the_rows_again(rows: Rows):
+    passes = -(-len(rows) // CONFIG.batch_size)
+    models = [model_of() for _ in range(3)]
+    for model, steps in zip(models, (None, passes, 2 * passes), strict=True):
+        config = CONFIG.model_copy(update={"steps_per_epoch": steps, "epochs": 1})
+        train(model, rows, config, rising())
+    assert is_same(weights_of(models[0]), weights_of(models[1]))
+    assert not is_same(weights_of(models[0]), weights_of(models[2]))

@@ -1,5 +1,6 @@
 """Reliability: how much of what a backbone has learned speaks for the target of an instance, and how sure it is."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -126,10 +127,8 @@ class TrainingDynamics:
     What a model puts high early and always is easy to believe; what it learns late it has learned by heart.
 
         dynamics = TrainingDynamics(rows, warm_up=2)
-        train(model, rows, config, dynamics.watch(validate))
+        train(model, rows, config, validate, dynamics=dynamics)
         dynamics.reliability()
-
-    A training that is resumed is watched from there on only.
 
     Args:
         rows: The instances to watch, in instance form, R > 0.
@@ -142,15 +141,23 @@ class TrainingDynamics:
         self.epochs_seen = 0
         self._mean, self._squares = np.zeros((2, len(rows)), dtype=np.float32)
 
-    def watch(self, validate: Callable[[Backbone], float]) -> Callable[[Backbone], float]:
-        """The validation, and after it a look at the rows."""
+    @property
+    def identity(self) -> str:
+        """What is watched, and how; equal for equal."""
+        digest = hashlib.sha256(f"{self.warm_up} {self.n_negatives}".encode())
+        for array in (self.rows.items, self.rows.targets):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
-        def validate_and_look(model: Backbone) -> float:
-            score = validate(model)
-            self.look(model)
-            return score
+    def state_dict(self) -> dict[str, Tensor]:
+        """What was seen so far, for a checkpoint."""
+        seen = torch.tensor([self.epochs_seen])
+        return {"seen": seen, "mean": torch.from_numpy(self._mean), "squares": torch.from_numpy(self._squares)}
 
-        return validate_and_look
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.epochs_seen = int(state["seen"])
+        self._mean, self._squares = (state[name].cpu().numpy().copy() for name in ("mean", "squares"))
 
     def look(self, model: Backbone) -> None:
         """Take in one more epoch (Welford's running mean and sum of squares: no epoch is kept)."""

@@ -19,11 +19,12 @@ from seqmend.errors import InputError, SeqMendError
 from seqmend.progress import Progress, silent
 from seqmend.recommenders.averaging import WeightAverage
 from seqmend.recommenders.backbone import Backbone, Batch
-from seqmend.recommenders.batches import batches
+from seqmend.recommenders.batches import batches, n_batches
 from seqmend.recommenders.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from seqmend.recommenders.losses import LossName
 from seqmend.recommenders.objective import NextItemObjective, refuse_too_many_negatives
-from seqmend.recommenders.rows import Form, Rows
+from seqmend.recommenders.reliability import TrainingDynamics
+from seqmend.recommenders.rows import Form, Int64, Rows
 
 
 class TrainingConfig(BaseModel):
@@ -33,7 +34,9 @@ class TrainingConfig(BaseModel):
         epochs: Most passes over the rows.
         patience: Stop after this many epochs without a better validation score.
         validate_every: Epochs from one validation to the next.
-        batch_size: Rows per step.
+        steps_per_epoch: Steps that count as an epoch, so that trainings on more and on fewer rows take equally many;
+            the rows are shuffled again where they are used up. By default an epoch is one pass over the rows.
+        batch_size: Rows per step; those of one `pair` count once.
         learning_rate: Of AdamW, constant.
         weight_decay: Of AdamW, on matrices and not on biases and norms.
         loss: "cross_entropy" over the whole catalogue, "sampled_softmax", "binary_cross_entropy" (SASRec's own), "gbce"
@@ -54,6 +57,7 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=10, ge=1)
     validate_every: int = Field(default=1, ge=1)
+    steps_per_epoch: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -122,6 +126,7 @@ def train(
     validate: Callable[[Backbone], float],
     *,
     checkpoint: Path | None = None,
+    dynamics: TrainingDynamics | None = None,
     progress: Progress = silent,
 ) -> TrainingResult:
     """Train a backbone in place and leave it with the weights of its best epoch, in evaluation mode.
@@ -139,6 +144,7 @@ def train(
         config: How.
         validate: Score of the model on validation targets, higher is better.
         checkpoint: Where to keep the state of the training; read first if it exists.
+        dynamics: Looks at the model after every validation; the checkpoint keeps what it has seen.
         progress: Told after every batch.
 
     Raises:
@@ -156,7 +162,7 @@ def train(
         )
     device = choose_device(config.device)
     is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_pays(device))
-    fingerprint = _fingerprint(model, rows, config, is_bfloat16) if checkpoint else ""
+    fingerprint = _fingerprint(model, rows, config, is_bfloat16, dynamics) if checkpoint else ""
     model.to(device)
     model.prepare(rows)
     passes = _Passes(model, rows, config, device, is_bfloat16)
@@ -167,12 +173,16 @@ def train(
         model.load_state_dict(weights["model"])
         if passes.average:
             passes.average.model.load_state_dict(weights["average"])
+        if dynamics:
+            dynamics.load_state_dict(weights["dynamics"])
 
     def save() -> None:
         if checkpoint:
             weights = {"model": model.state_dict(), "best": best}
             if passes.average:
                 weights["average"] = passes.average.model.state_dict()
+            if dynamics:
+                weights["dynamics"] = dynamics.state_dict()
             save_checkpoint(checkpoint, fingerprint, state, optimizer, weights)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -190,6 +200,8 @@ def train(
                 if score > state.best_score:
                     state.best_score, state.best_epoch = score, state.epoch
                     best = _copy(judged)
+                if dynamics:
+                    dynamics.look(judged)
             state.seconds += time.perf_counter() - started
             if state.epoch % config.checkpoint_every == 0:
                 save()
@@ -233,7 +245,7 @@ class _Passes:
             torch.from_numpy(array).to(device) for array in (rows.items, rows.targets, rows.weights)
         )
         self.users = torch.from_numpy(rows.user).to(device).long()
-        self.targets_per_batch = int((rows.targets != 0).sum()) / math.ceil(len(rows) / config.batch_size)
+        self.targets_per_batch = int((rows.targets != 0).sum()) / n_batches(rows, config.batch_size)
         number = torch.bfloat16 if is_bfloat16 else torch.float32
         self.objective = NextItemObjective(config.loss, config.n_negatives, rows, model.n_items, device, number)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
@@ -258,7 +270,7 @@ class _Passes:
             torch.cuda.manual_seed(seeds[2])
         self.model.train()
         parameters = list(self.model.parameters())
-        divided = batches(self.rows, self.config.batch_size, order)
+        divided = self._batches(order)
         widths = [int(self.rows.lengths[numbers].max()) for numbers in divided]
         on_device = torch.from_numpy(np.concatenate(divided)).to(self.device).split([len(part) for part in divided])
         losses: list[Tensor] = []
@@ -279,6 +291,14 @@ class _Passes:
         values = torch.stack(losses).tolist()
         bad = next((number for number, value in enumerate(values) if not math.isfinite(value)), None)
         return None if bad is None else (values[bad], sorted(set(self.rows.user[divided[bad]].tolist())))
+
+    def _batches(self, order: torch.Generator) -> list[Int64]:
+        """Row numbers of every step of an epoch."""
+        divided = batches(self.rows, self.config.batch_size, order)
+        n_steps = self.config.steps_per_epoch or len(divided)
+        while len(divided) < n_steps:
+            divided += batches(self.rows, self.config.batch_size, order)
+        return divided[:n_steps]
 
     def _batch(self, numbers: Tensor, width: int, epoch: int) -> Batch:
         return Batch(
@@ -301,7 +321,9 @@ def _optimizer(model: Backbone, config: TrainingConfig) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _fingerprint(model: Backbone, rows: Rows, config: TrainingConfig, is_bfloat16: bool) -> str:
+def _fingerprint(
+    model: Backbone, rows: Rows, config: TrainingConfig, is_bfloat16: bool, dynamics: TrainingDynamics | None
+) -> str:
     """Digest of all that determines the result; `epochs` and `patience` may grow between runs."""
     settings = config.model_dump_json(
         exclude={"epochs", "patience", "checkpoint_every", "device", "compile", "precision"}
@@ -310,6 +332,8 @@ def _fingerprint(model: Backbone, rows: Rows, config: TrainingConfig, is_bfloat1
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)
+    if dynamics:
+        digest.update(dynamics.identity.encode())
     for array in (rows.user, rows.items, rows.targets, rows.weights, rows.pair):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
