@@ -70,3 +70,24 @@ def test_a_log_without_reliable_instances_yields_none(clean):
     assert made.statistics()["rows"] == 0
     untitled = Sequences.from_lists({"ann": list("abcdefgh")}, dict.fromkeys("abcdefgh"))
     assert len(label(untitled, CONFIG)) == 0
+
+
+def test_parts_share_no_row_and_no_target(made):
+    parts = made.parted([40, 30], seed=1)
+    assert [len(part) for part in parts] == [40, 30, 130]
+    assert sorted(np.concatenate([part.instance_id for part in parts])) == sorted(made.instance_id)
+    targets = [set(part.targets.tolist()) for part in parts]
+    assert all(targets[a].isdisjoint(targets[b]) for a in range(3) for b in range(a))
+    for part in parts:
+        at = [made.instance_id.tolist().index(id_) for id_ in part.instance_id]
+        assert part.relevant.tolist() == made.relevant[at].tolist()
+        assert [(list(q.inputs), q.target) for q in part.questions()] == [
+            (made.inputs[n].tolist(), made.targets[n]) for n in at
+        ]
+    again = made.parted([40, 30], seed=2)
+    assert again[0].instance_id.tolist() != parts[0].instance_id.tolist()
+
+
+def test_nothing_is_parted_into_nothing(made):
+    assert [len(part) for part in made.select(np.zeros(0, dtype=np.int64)).parted([3], seed=0)] == [0, 0]
+    assert [len(part) for part in made.parted([0], seed=0)] == [0, 200]

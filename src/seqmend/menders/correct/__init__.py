@@ -1,6 +1,6 @@
 """Correct: mend the training instances that the recommender cannot judge (LLM4RSR, AAAI 2025)."""
 
-from seqmend.menders.correct.config import CorrectConfig, Signal
+from seqmend.menders.correct.config import CorrectConfig, MemoryConfig, RulesConfig, Signal, TextualGradientConfig
 from seqmend.menders.correct.corrections import Correction, Trial
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, label
 from seqmend.menders.correct.marks import Marks, mark
@@ -19,10 +19,13 @@ __all__ = [
     "Labelled",
     "LabelledConfig",
     "Marks",
+    "MemoryConfig",
     "Prompt",
     "Renderer",
+    "RulesConfig",
     "Signal",
     "Teacher",
+    "TextualGradientConfig",
     "Trial",
     "Verdict",
     "co_occurrence",

@@ -1,13 +1,17 @@
 """Settings of the correct mender: `mode` is the one switch between the corrected and the code-faithful form."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Mode = Literal["default", "paper"]
 
 Signal = Literal["native", "deviation", "rank", "dropout", "co-occurrence", "random"]
 Stages = Literal["both", "inputs", "targets"]
 Unmatched = Literal["drop", "keep"]
 AnswerForm = Literal["auto", "probabilities", "numbers", "tags"]
+
+Way = Literal["none", "textual-gradient", "lora"]
 
 _PAPER: dict[str, Any] = {
     "answers": "tags",
@@ -15,6 +19,114 @@ _PAPER: dict[str, Any] = {
     "unreadable": "none",
     "drop_repeats": True,
 }
+_PAPER_RULES: dict[str, Any] = {"drop": True, "add": True, "drop_below": 1, "add_from": 4}
+_PAPER_GRADIENT: dict[str, Any] = {
+    "epochs": 50,
+    "patience": None,
+    "select_by": "precision",
+    "race": False,
+    "n_validation": 0,
+    "seed": 123,
+}
+
+
+def _with_preset(values: Any, paper: dict[str, Any]) -> Any:
+    """Raw settings, with those of the paper for what they leave open if that is their mode."""
+    return {**paper, **values} if isinstance(values, dict) and values.get("mode") == "paper" else values
+
+
+class MemoryConfig(BaseModel):
+    """What the question tells of an item beside its title.
+
+    Attributes:
+        add_memory: Tell a summary of every item; else its title only.
+        written_by: Summaries are written by the language model from titles and attributes, or are the attributes.
+        most_alike: Share of words in common (Jaccard) from which the summaries of two items count as the same text,
+            which says nothing of either.
+        max_new_tokens: Longest written summary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    add_memory: bool = False
+    written_by: Literal["model", "attributes"] = "model"
+    most_alike: float = Field(default=0.8, gt=0, le=1)
+    max_new_tokens: int = Field(default=96, ge=1)
+
+
+class RulesConfig(BaseModel):
+    """Rules on attribute values that an input shares with the target, applied to what the model answers.
+
+    Attributes:
+        columns: Columns of the item file that hold key attributes; none = no rules.
+        separator: Between values in these columns; None = lists in brackets, or what separates them by its looks.
+        drop: Inputs that share few values may be dropped, whatever the model says.
+        add: Inputs that share many values may be added.
+        drop_below: Shared values that an input needs to stay; None = picked on validation rows, as is whether to.
+        add_from: Shared values from which an input is added; None = picked likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[str, ...] = ()
+    separator: str | None = None
+    drop: bool = False
+    add: bool = False
+    drop_below: int | None = Field(default=None, ge=1)
+    add_from: int | None = Field(default=None, ge=1)
+
+
+class TextualGradientConfig(BaseModel):
+    """How the prompt is improved by the model's own criticism (LLM4RSR, section 3.6 of our account of it).
+
+    Attributes:
+        mode: "paper" = as the official code does it: prompts are selected by precision, on all rows, without validation
+            rows; the profile is edited for the plan's reasons; summaries are criticised and never rewritten. How its
+            final prompt was picked is not public; here the first of the last beam is.
+        rows: Self-labelled instances to make.
+        n_validation: Of these, rows that tell which prompt is kept; at most a quarter.
+        n_test: Of these, rows that nothing is chosen by; at most a quarter.
+        epochs: Most rounds of criticism.
+        patience: Epochs without a better prompt after which it ends; None = no early end.
+        n_error_rows: Training rows per epoch on which every prompt's errors are looked for.
+        n_shown: Errors of a kind that a criticism is told of.
+        n_select_rows: Training rows per epoch by which prompts are selected.
+        beam: Prompts that go on.
+        select_by: Mean of which mark.
+        race: Ask about few of these rows first and drop the worse half, and so on (successive halving).
+        n_memory_pairs: Most pairs of items per epoch whose summaries are rewritten.
+        max_new_tokens: Longest criticism or new wording.
+        seed: Of which rows are looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode = "default"
+    rows: int = Field(default=1000, ge=1)
+    n_validation: int = Field(default=100, ge=0)
+    n_test: int = Field(default=100, ge=0)
+    epochs: int = Field(default=5, ge=0)
+    patience: int | None = Field(default=2, ge=1)
+    n_error_rows: int = Field(default=30, ge=1)
+    n_shown: int = Field(default=5, ge=1)
+    n_select_rows: int = Field(default=100, ge=1)
+    beam: int = Field(default=4, ge=1)
+    select_by: Literal["f1", "precision"] = "f1"
+    race: bool = True
+    n_memory_pairs: int = Field(default=10, ge=0)
+    max_new_tokens: int = Field(default=256, ge=1)
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        return _with_preset(values, _PAPER_GRADIENT)
+
+    @model_validator(mode="after")
+    def _can_select(self) -> Self:
+        if self.mode == "default" and not self.n_validation:
+            raise ValueError("n_validation is 0: the best prompt is the one that is best on validation rows")
+        return self
 
 
 class CorrectConfig(BaseModel):
@@ -43,12 +155,18 @@ class CorrectConfig(BaseModel):
         drop_repeats: An input that is the target itself is always dropped (paper).
         max_new_tokens: Longest written answer.
         calibration_rows: Self-labelled instances that tell how far to trust a model that only writes.
+        domain: What the items are, in the plural: "movies", "toys".
+        teacher: How the model learns the question: not at all, by rewording it (textual gradient descent), or by
+            being tuned to it (LoRA).
+        textual_gradient: How it is reworded.
+        memory: What the question tells of an item.
+        rules: On attributes, applied to the answers.
         seed: Of everything random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["default", "paper"] = "default"
+    mode: Mode = "default"
     max_length: int = Field(default=5, ge=1)
     signal: Signal = "native"
     uncertain_share: float = Field(default=0.2, ge=0, le=1)
@@ -62,9 +180,20 @@ class CorrectConfig(BaseModel):
     drop_repeats: bool = False
     max_new_tokens: int = Field(default=64, ge=1)
     calibration_rows: int = Field(default=100, ge=0)
+    domain: str = "items"
+    teacher: Way = "none"
+    textual_gradient: TextualGradientConfig = TextualGradientConfig()
+    memory: MemoryConfig = MemoryConfig()
+    rules: RulesConfig = RulesConfig()
     seed: int = 0
 
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: Any) -> Any:
-        return {**_PAPER, **values} if isinstance(values, dict) and values.get("mode") == "paper" else values
+        nested = {"textual_gradient": {"mode": "paper"}, "rules": _PAPER_RULES}
+        preset = _with_preset(values, {**_PAPER, **nested})
+        if preset is not values:  # what is set within a nested table leaves its other presets as they are
+            for name, own in nested.items():
+                if isinstance(given := values.get(name), dict):
+                    preset[name] = {**own, **given}
+        return preset

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
 from seqmend.interactions import Catalogue, Sequences
+from seqmend.menders.correct.question import Asked
 from seqmend.menders.correct.uncertain import Bool, Int32, Int64, co_occurrence, pair_counts
 from seqmend.recommenders import rows_from_sequences
 
@@ -59,6 +60,34 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def select(self, numbers: npt.NDArray[np.integer]) -> "Labelled":
+        """The rows of these numbers, in this order."""
+        return Labelled(self.instance_id[numbers], self.inputs[numbers], self.targets[numbers], self.relevant[numbers])
+
+    def questions(self) -> list[Asked]:
+        """What a teacher is asked, row by row."""
+        return [
+            Asked(tuple(inputs), target)
+            for inputs, target in zip(self.inputs.tolist(), self.targets.tolist(), strict=True)
+        ]
+
+    def parted(self, sizes: Sequence[int], seed: int) -> list["Labelled"]:
+        """At most so many random rows each, then the rest; rows of one target are always in the same part.
+
+        Args:
+            sizes: Of all parts but the last. A target whose rows a part has no more room for goes to a later one.
+            seed: Of the order in which targets are taken.
+        """
+        parts: list[list[int]] = [[] for _ in sizes]
+        rest: list[int] = []
+        names, numbers = np.unique(self.targets, return_inverse=True)
+        rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=len(names)))[:-1])
+        for target in np.random.default_rng(seed).permutation(len(names)).tolist():
+            own = rows[target].tolist()
+            fits = (part for part, size in zip(parts, sizes, strict=True) if len(part) + len(own) <= size)
+            next(fits, rest).extend(own)
+        return [self.select(np.sort(np.array(part, dtype=np.int64))) for part in (*parts, rest)]
 
     def statistics(self) -> dict[str, int | float]:
         """Rows by number of relevant inputs (`relevant_0`, ...), different targets and noise items, share of noise."""

@@ -209,11 +209,7 @@ class Corrector:
         config = self.config
         settings = LabelledConfig(rows=config.calibration_rows, max_length=config.max_length, seed=config.seed)
         rows = label(train, settings)
-        questions = [
-            Asked(tuple(inputs), target)
-            for inputs, target in zip(rows.inputs.tolist(), rows.targets.tolist(), strict=True)
-        ]
-        verdicts = teacher.ask(questions, self.progress, "measuring how far to trust the model")
+        verdicts = teacher.ask(rows.questions(), self.progress, "measuring how far to trust the model")
         right = total = 0
         for verdict, relevant in zip(verdicts, rows.relevant.tolist(), strict=True):
             if verdict is not None and verdict.goes is not None:
