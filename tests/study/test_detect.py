@@ -3,7 +3,8 @@ import polars as pl
 import pytest
 
 from seqmend.errors import InputError
-from seqmend.menders.denoise import NETWORK_WITNESS, DenoiseConfig
+from seqmend.menders.denoise import NETWORK_WITNESS, SIMPLE_FUSION, DenoiseConfig
+from seqmend.menders.denoise.witnesses import SINGLE_WITNESSES
 from seqmend.study import bench_detect
 
 
@@ -48,7 +49,7 @@ def test_known_noise_is_found_in_windows_of_unseen_or_seen_users(folder, regime)
     figures = bench_detect(folder, regime, encoder=None, model=None, config=DenoiseConfig(tuning_windows=50))
     assert figures["auroc"] > 0.85
     assert (figures["n_windows"], figures["n_positions"]) == (60, 600)
-    assert set(figures["witnesses"]) == {"popularity", "co-occurrence", "title similarity", NETWORK_WITNESS}
+    assert set(figures["witnesses"]) == {*SINGLE_WITNESSES, SIMPLE_FUSION, NETWORK_WITNESS}
     assert figures["auroc"] == figures["llm_free"]["auroc"]
     assert figures["edited_clean"] < 0.05
 
@@ -65,6 +66,9 @@ def test_with_a_model_the_gain_has_an_interval_over_seeds(folder, tiny):
     gain = figures["gain_auroc"]
     assert gain["ci95"][0] <= gain["difference"] <= gain["ci95"][1]
     assert gain["seeds"] == 2
+    plain, simple = figures["gain_over_simple"], figures["witnesses"][SIMPLE_FUSION]
+    assert plain["ci95"][0] <= plain["difference"] <= plain["ci95"][1]
+    assert plain["difference"] == pytest.approx(figures["auroc"] - simple["auroc"], abs=0.02)  # over seeds, of means
     assert figures["n_asked"] in (0, 10)  # a model of random weights may or may not seem to help
 
 

@@ -149,14 +149,15 @@ def denoise_ceiling(
             jobs=study.jobs,
         )
     study.write(figures)
-    columns = ("NDCG@20", "to raw", "recovered")
+    columns = ("valid", "NDCG@20", "to raw", "recovered")
     table = _table(f"Ceiling of {figures['backbone']}", figures, ("arm", "edits in"), columns)
     for row in figures["rows"]:
         found = row["ndcg@20"]
         low, high = found["difference"]["ci95"]
         to_raw = f"{found['difference']['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
         is_first = row["scope"] in (None, "train")
-        cells = [f"{found['mean']:.4f}", to_raw if row["scope"] else "", _share(found)]
+        valid = f"{row['valid']['ndcg@20']['mean']:.4f}" if "valid" in row else ""
+        cells = [valid, f"{found['mean']:.4f}", to_raw if row["scope"] else "", _share(found)]
         table.add_row(arm_title(row["arm"]) if is_first else "", row["scope"] or "", *cells)
     out_console.print(table)
     keys = ("share_edited", "precision", "recall", "restored")

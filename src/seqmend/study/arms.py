@@ -19,6 +19,8 @@ from seqmend.recommenders import (
     BackboneConfig,
     TrainingConfig,
     TrainingDivergedError,
+    TrainingDynamics,
+    load_backbone,
     make_backbone,
     refuse_untrainable,
     rows_from_sequences,
@@ -31,6 +33,12 @@ from seqmend.study.stages import fingerprint
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+
+VALID = "valid"
+"""Column of ranks that the epoch was chosen by."""
+
+DOUBTS = "doubts.parquet"
+"""What a training showed of every instance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +73,8 @@ class HeldOut:
         valid: Histories before the validation targets.
         valid_seen: Items that are left out of each validation ranking.
         valid_targets: int32 [M].
-        test_users: Whose the test targets are, int32 [M].
+        valid_users: Whose the validation targets are, int32 [M].
+        test_users: The same for the test targets, int32 [M].
         test_seen: Items that are left out of each test ranking.
         test_targets: int32 [M].
     """
@@ -73,6 +82,7 @@ class HeldOut:
     valid: Histories
     valid_seen: Histories
     valid_targets: Int32
+    valid_users: Int32
     test_users: Int32
     test_seen: Histories
     test_targets: Int32
@@ -93,6 +103,7 @@ class HeldOut:
             Histories.before(sequences, split.valid),
             _met(Histories.before(sequences, split.valid), Histories.before(clean.sequences, clean.valid)),
             items(split.valid),
+            split.valid.users,
             split.test.users,
             _met(Histories.before(sequences, split.test), Histories.before(clean.sequences, clean.test)),
             items(split.test),
@@ -136,9 +147,13 @@ class ArmTraining:
         backbone: Which recommender.
         form: Of the rows.
         training: How.
-        ranks: File to write, one row per test target: `user, <history name>...`.
+        ranks: File to write, one row per test target: `user, <history name>...`, and the rank of the user's validation
+            target as `valid` where the same users have one.
         checkpoint: File that the training's state is kept in.
         model: Folder to keep the trained backbone in, if it is to be kept.
+        start: Folder of a trained backbone of the same kind whose weights to begin with; fresh ones where absent.
+        watched: Whether to keep with the model what the training showed of every instance (`doubts.parquet`), where the
+            backbone has no measure of its own.
     """
 
     name: str
@@ -150,35 +165,57 @@ class ArmTraining:
     ranks: Path
     checkpoint: Path
     model: Path | None = None
+    start: Path | None = None
+    watched: bool = False
 
     def run(self, progress: Progress) -> None:
-        """Train, rank the test targets, write.
+        """Train, rank the held-out targets, write.
 
         The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike.
         """
         train_on, held_out = self.data.train, self.held_out
         model = make_backbone(self.backbone, len(train_on.catalogue), len(train_on), self.training.seed)
+        if self.start is not None:
+            model.load_state_dict(load_backbone(self.start, train_on)[0].state_dict())
         form = model.forms[0] if self.form == "auto" else self.form
         rows = rows_from_sequences(train_on, model.max_length, form, self.data.weights)
         if self.data.mended is not None:
             rows = with_instance_edits(rows, self.data.mended)
 
+        def valid_ranks(model: Backbone) -> Int64:
+            return rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
+
         def validate(model: Backbone) -> float:
-            ranks = rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
-            return float(metric_values(ranks, "ndcg@10").mean())
+            return float(metric_values(valid_ranks(model), "ndcg@10").mean())
 
         def told(what: str, done: int, total: int) -> None:
             progress(f"{self.name}: {what}", done, total)
 
+        dynamics = _dynamics(model, train_on, self.training) if self.watched else None
         try:
-            train(model, rows, self.training, validate, checkpoint=self.checkpoint, progress=told)
+            train(model, rows, self.training, validate, checkpoint=self.checkpoint, dynamics=dynamics, progress=told)
         except TrainingDivergedError as error:
             raise error.naming(train_on.user_ids) from None
         if self.model:
             save_backbone(self.model, model, self.backbone, train_on)
+        if self.model and dynamics:
+            seen = dynamics.reliability()
+            with write_atomic(self.model / DOUBTS) as temporary:
+                pl.DataFrame({"row_id": dynamics.rows.row_id, **seen.signals}).write_parquet(temporary)
         columns = {
             name: rank_targets(model, histories, held_out.test_targets, held_out.test_seen)
             for name, histories in self.data.test_histories.items()
         }
+        if np.array_equal(held_out.valid_users, held_out.test_users):
+            columns[VALID] = valid_ranks(model)
         with write_atomic(self.ranks) as temporary:
             pl.DataFrame({"user": held_out.test_users, **columns}).write_parquet(temporary)
+
+
+def _dynamics(model: Backbone, sequences: Sequences, training: TrainingConfig) -> TrainingDynamics | None:
+    """Watches all instances while they are learned, unless the backbone has a measure of its own."""
+    if type(model).reliability is not Backbone.reliability:
+        return None
+    rows = rows_from_sequences(sequences, model.max_length, "instance")
+    n_looks = -(-training.epochs // training.validate_every)
+    return TrainingDynamics(rows.select(rows.has_loss), warm_up=min(1, n_looks - 1))

@@ -5,6 +5,8 @@ users without a test window, with fresh 10 % noise. The noise mask of the test w
 """
 
 import time
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ from seqmend.errors import InputError
 from seqmend.evaluation import calibration_error, detection_metrics, paired_detection_bootstrap
 from seqmend.interactions import Catalogue
 from seqmend.llm import Budget, Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
-from seqmend.menders.denoise import DenoiseConfig, Denoiser, Verdicts
+from seqmend.menders.denoise import SIMPLE_FUSION, DenoiseConfig, Denoiser, Verdicts
 from seqmend.progress import Progress, silent
 from seqmend.study.released import as_log, has_clean_release, histories, noisy_log, read_catalogue, read_windows
 
@@ -48,7 +50,9 @@ def bench_detect(
         progress: Told what is being done.
 
     Returns:
-        The figures of the design's `bench detect` contract; `seconds` are of this run. `edited_clean` is the share of
+        The figures of the design's `bench detect` contract; `seconds` are of this run. `gain_auroc` is the language
+        model's gain over the mender's fusion without one, `gain_over_simple` that over the plainest LLM-free fusion
+        (`SIMPLE_FUSION` among the witnesses). `edited_clean` is the share of
         positions that would be edited in the same windows without the injected noise, None where these are not there.
     """
     begin = time.perf_counter()
@@ -84,17 +88,22 @@ def bench_detect(
             if all(name in figure for figure in figures)  # no window is read where reading has not shown to help
         },
     }
-    if model is not None:
-        fused, free = (
-            np.mean([getattr(verdicts, name) for verdicts, _ in runs], axis=0) for name in ("fused", "llm_free")
+
+    def gain_over(other: Callable[[Verdicts], npt.NDArray[np.float64]]) -> dict[str, Any]:
+        ours, theirs = (
+            np.mean([said(verdicts) for verdicts, _ in runs], axis=0) for said in (attrgetter("fused"), other)
         )
-        gain = paired_detection_bootstrap(truth, fused, free, users, np.random.default_rng(0), 1000)
-        result["gain_auroc"] = {
-            "difference": gain.difference,
-            "ci95": list(gain.ci95),
-            "p_value": gain.p_value,
+        found = paired_detection_bootstrap(truth, ours, theirs, users, np.random.default_rng(0), 1000)
+        return {
+            "difference": found.difference,
+            "ci95": list(found.ci95),
+            "p_value": found.p_value,
             "seeds": len(seeds),
         }
+
+    result["gain_over_simple"] = gain_over(lambda verdicts: verdicts.witnesses[SIMPLE_FUSION])
+    if model is not None:
+        result["gain_auroc"] = gain_over(attrgetter("llm_free"))
         result["model"] = model.identity
     result["seconds"] = time.perf_counter() - begin
     return result

@@ -24,7 +24,7 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Sequences, Split, global_time, leave_one_out, undo
 from seqmend.ledger import Ledger
 from seqmend.progress import Progress, silent
-from seqmend.study.arms import ArmData, HeldOut, refuse_untrainable_backbone
+from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import Arm, RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
@@ -206,7 +206,7 @@ class _Study:
     def _ranks(self, trainings: list[Training]) -> dict[str, npt.NDArray[np.int64]]:
         """Ranks of the test targets, int64 [S, M] by name of the test histories, when all trainings have ended."""
         by_seed = [finish_training(self.directory, training) for training in trainings]
-        histories = [name for name in by_seed[0].columns if name != "user"]
+        histories = [name for name in by_seed[0].columns if name not in ("user", VALID)]
         return {name: np.stack([ranks[name].to_numpy() for ranks in by_seed]) for name in histories}
 
     # ------------------------------------------------------------------------------------------------------- metrics

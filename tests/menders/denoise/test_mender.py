@@ -6,7 +6,15 @@ from sklearn.metrics import roc_auc_score
 
 from seqmend.errors import InputError
 from seqmend.interactions import Sequences, leave_one_out
-from seqmend.menders.denoise import NETWORK_WITNESS, TITLE_WITNESS, WINDOW_WITNESS, DenoiseConfig, Denoiser
+from seqmend.menders.denoise import (
+    NETWORK_WITNESS,
+    SIMPLE_FUSION,
+    TITLE_WITNESS,
+    WINDOW_WITNESS,
+    DenoiseConfig,
+    Denoiser,
+)
+from seqmend.menders.denoise.witnesses import SINGLE_WITNESSES
 
 CONFIG = DenoiseConfig(tuning_windows=50, language_replacements=5)
 TREES = CONFIG.model_copy(update={"networks": False})  # where networks change nothing that is tested
@@ -42,7 +50,7 @@ def test_edits_are_grounded_and_explained(fitted, spoiled):
     assert (kinds_after == own).mean() > (kinds_before == own).mean() + 0.05
     evidence = json.loads(ledger.edits["evidence"][0])
     assert evidence["window"][evidence["index"]] == evidence["title_before"]
-    assert set(evidence["witnesses"]) == {"popularity", "co-occurrence", "title similarity", NETWORK_WITNESS}
+    assert set(evidence["witnesses"]) == {*SINGLE_WITNESSES, SIMPLE_FUSION, NETWORK_WITNESS}
     assert ledger.edits["reason"].str.len_chars().min() > 10
 
 

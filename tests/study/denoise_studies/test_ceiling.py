@@ -66,6 +66,27 @@ def test_every_way_of_mending_changes_what_was_found_and_nothing_else(case, comp
         assert (after > 0).all()
 
 
+def test_soft_edits_weigh_by_confidence_and_a_graded_arm_deletes_the_surest(case):
+    soft = find(case, "fused", 0.05)
+    numbers = np.full(case.noisy.split.sequences.n_interactions, -1)
+    numbers[case.rows("train")] = np.arange(len(case.rows("train")))
+    fused = case.verdicts["train"].fused
+    flagged = numbers[soft.rows["train"]]
+    np.testing.assert_array_equal(np.sort(flagged), np.flatnonzero(fused >= 0.05))
+    weighted, graded = make_arm(case, soft, "reweight"), make_arm(case, soft, "graded")
+    np.testing.assert_allclose(weighted.weights, np.where(fused >= 0.05, 1 - fused, 1), atol=1e-6)
+    sure = fused >= case.mender.config.threshold
+    assert 0 < sure.sum() < len(flagged)
+    np.testing.assert_array_equal(graded.train.items, case.noisy.split.train.items[~sure])
+    np.testing.assert_allclose(graded.weights, weighted.weights[~sure], atol=1e-6)
+
+
+def test_as_soft_at_random_is_the_same_confidences_elsewhere(case):
+    ours, random = confidences(case, "fused", "train"), confidences(case, "random", "train")
+    np.testing.assert_array_equal(np.sort(ours), np.sort(random))
+    assert np.corrcoef(ours, random)[0, 1] < 0.2
+
+
 @pytest.mark.parametrize("detection", ["random", "popularity", "co-occurrence"])
 def test_controls_edit_as_much_as_the_mender(case, detection):
     for view in ("train", "test"):
@@ -91,6 +112,8 @@ def test_every_arm_is_measured_in_every_scope_and_a_second_run_trains_nothing(se
     assert figures["edits"]["perfect_detection"]["precision"]["mean"] == 1
     assert figures["edits"]["perfect_detection"]["recall"]["mean"] == 1
     assert figures["edits"]["random_edits"]["share_edited"] == figures["edits"]["mended"]["share_edited"]
+    assert {scope for (arm, scope), row in rows.items() if arm == "mended" and "valid" in row} == {"train"}
+    assert rows["raw", None]["valid"]["ndcg@10"]["mean"] != rows["raw", None]["ndcg@10"]["mean"]
     share = rows["oracle", "both"]["ndcg@20"]["recovered_share"]
     assert share["value"] == pytest.approx(1) or share["reason"]
     for row in rows.values():

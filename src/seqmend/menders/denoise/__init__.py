@@ -6,11 +6,13 @@ from seqmend.menders.denoise.mender import NAME, Denoiser
 from seqmend.menders.denoise.networks import NetworkConfig
 from seqmend.menders.denoise.student import Student, StudentConfig
 from seqmend.menders.denoise.verdicts import NETWORK_WITNESS, TITLE_WITNESS, WINDOW_WITNESS, Verdicts
+from seqmend.menders.denoise.witnesses import SIMPLE_FUSION
 
 __all__ = [
     "METHODS",
     "NAME",
     "NETWORK_WITNESS",
+    "SIMPLE_FUSION",
     "TITLE_WITNESS",
     "WINDOW_WITNESS",
     "DenoiseConfig",

@@ -41,6 +41,7 @@ from seqmend.menders.denoise.windows import Bool, Int32, Int64, Windows, cut, me
 from seqmend.menders.denoise.witnesses import (
     LANGUAGE_FEATURES,
     LLM_FREE_FEATURES,
+    SIMPLE_FUSION,
     SINGLE_WITNESSES,
     features,
 )
@@ -140,7 +141,7 @@ class Denoiser:
         real = windows.real
         llm_free, logits = self._without_model(evidence, windows.items, folds)
         alone = {
-            name: self._over_cells(self._alone[name], evidence[:, :, [at]], real) for name, at in self._single.items()
+            name: self._over_cells(self._alone[name], evidence[:, :, at], real) for name, at in self._heard_by.items()
         }
         if logits is not None:
             alone[NETWORK_WITNESS] = self._over_cells(self._network_alone, logits[:, :, None], real)
@@ -180,7 +181,13 @@ class Denoiser:
         return self.propose_from(self.judge(sequences), view)
 
     def propose_from(
-        self, verdicts: Verdicts, view: View = "train", *, gate: Float64 | None = None, ask: bool = True
+        self,
+        verdicts: Verdicts,
+        view: View = "train",
+        *,
+        gate: Float64 | None = None,
+        threshold: float | None = None,
+        ask: bool = True,
     ) -> Ledger:
         """Edits from verdicts that are already there.
 
@@ -188,11 +195,13 @@ class Denoiser:
             verdicts: What `judge` said.
             view: Which use of the sequences is edited.
             gate: Confidence of every interaction, float64 [N]; the fused one where absent.
+            threshold: Least of it, instead of the settings' one.
             ask: Whether the language model may suggest replacements.
         """
         config, sequences = self.config, verdicts.sequences
         gate = verdicts.fused if gate is None else gate
-        flagged = _flagged(gate, config.threshold, sequences, config.max_edits)
+        least = config.threshold if threshold is None else threshold
+        flagged = _flagged(gate, least, sequences, config.max_edits)
         around = Surroundings.of(sequences, flagged, config.max_length)
         suggestions: list[Suggestion | None] = [None] * len(flagged)
         if config.edit == "replace":
@@ -267,12 +276,13 @@ class Denoiser:
         self._llm_free = CellFusion.fit(evidence[:, :, :_LLM_FREE], items, labels, folds, networks, seed)
         self._corrupted_share = float(truth.mean())
         names = (*LLM_FREE_FEATURES, *LANGUAGE_FEATURES)
-        self._single = {name: names.index(feature) for name, feature in SINGLE_WITNESSES.items()}
+        self._heard_by = {name: [names.index(feature)] for name, feature in SINGLE_WITNESSES.items()}
+        self._heard_by[SIMPLE_FUSION] = [names.index(feature) for feature in SINGLE_WITNESSES.values()]
         if self.model is not None:
             networks = self._networks(clean, folds[: len(clean)], universe, language=True)
             self._informed = CellFusion.fit(evidence, items, labels, folds, networks, seed)
-            self._single[TITLE_WITNESS] = names.index("language_first")
-        self._alone = {name: LogisticFusion().fit(heard[:, [at]], truth) for name, at in self._single.items()}
+            self._heard_by[TITLE_WITNESS] = [names.index("language_first")]
+        self._alone = {name: LogisticFusion().fit(heard[:, at], truth) for name, at in self._heard_by.items()}
         held_out = np.flatnonzero(folds == 0)
         windows, labels, evidence, real = windows[held_out], labels[held_out], evidence[held_out], real[held_out]
         folds = folds[held_out]
@@ -319,7 +329,7 @@ class Denoiser:
             raise ValueError("layers can only be taken from a mender with the same kinds of readers")
         if other.config.networks:
             raise ValueError("networks know the items of one catalogue only: layers are taken without them")
-        self._llm_free, self._alone, self._single = other._llm_free, other._alone, other._single
+        self._llm_free, self._alone, self._heard_by = other._llm_free, other._alone, other._heard_by
         self._corrupted_share = other._corrupted_share
         if self.model is not None:
             self._informed, self._title_trust = other._informed, other._title_trust

@@ -120,7 +120,8 @@ def explain(
 
 
 def _reason(said: dict[str, float]) -> str:
-    strong = [_PHRASES[name] for name, value in sorted(said.items(), key=lambda pair: -pair[1]) if value >= _STRONG]
+    loudest = sorted(said.items(), key=lambda pair: -pair[1])
+    strong = [_PHRASES[name] for name, value in loudest if value >= _STRONG and name in _PHRASES]
     return "; ".join(strong) if strong else "no single witness is sure, but together they are"
 
 

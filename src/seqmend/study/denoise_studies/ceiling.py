@@ -18,7 +18,7 @@ from seqmend.interactions import PADDING, NoiseKind, View
 from seqmend.ledger import Ledger
 from seqmend.menders.denoise import NAME
 from seqmend.progress import Progress, silent
-from seqmend.study.arms import ArmData
+from seqmend.study.arms import VALID, ArmData
 from seqmend.study.denoise_studies.repetition import Repetition, kept
 from seqmend.study.denoise_studies.retraining import (
     AS_IS,
@@ -36,7 +36,7 @@ from seqmend.study.parallel import Pool, default_jobs, pool
 from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory
 
-Completion = Literal["ours", "true", "delete", "mask", "reweight", "random"]
+Completion = Literal["ours", "true", "delete", "mask", "reweight", "graded", "random"]
 _VIEWS: tuple[View, ...] = ("train", "test")
 
 
@@ -47,12 +47,17 @@ class Way:
     Attributes:
         detection: "fused", "llm_free", "noise" (the truth), "random", or the name of a witness.
         completion: "ours" (the mender's replacement), "true" (what was there before), "random" (any item of the
-            training part), or an edit without an item.
+            training part), "graded" (deleted where the mender would edit, else reweighted), or an edit without an item.
+        threshold: Least confidence; absent: the mender's.
     """
 
     detection: str
     completion: Completion
+    threshold: float | None = None
 
+
+SOFT = 0.05
+"""Least confidence of soft edits: whatever is doubted at all loses weight."""
 
 ARMS: dict[str, Way] = {
     "mended": Way("fused", "ours"),
@@ -67,12 +72,16 @@ ARMS: dict[str, Way] = {
     "mended_mask": Way("fused", "mask"),
     "mended_reweight": Way("fused", "reweight"),
     "mended_random_item": Way("fused", "random"),
+    "mended_soft": Way("fused", "reweight", SOFT),
+    "mended_graded": Way("fused", "graded", SOFT),
+    "llm_free_soft": Way("llm_free", "reweight", SOFT),
+    "random_soft": Way("random", "reweight", SOFT),
     "random_edits": Way("random", "ours"),
     "popularity_edits": Way("popularity", "ours"),
     "cooccurrence_edits": Way("co-occurrence", "ours"),
     "title_edits": Way("title similarity", "ours"),
 }
-"""Arms beside raw, oracle and oracle_same_scope. `llm_free` is left out where no model has a part in the fusion."""
+"""Arms beside raw, oracle and oracle_same_scope; the LLM-free ones are left out where the fusion is free of models."""
 
 SCOPES = ("train", "test", "both")
 
@@ -98,8 +107,10 @@ def denoise_ceiling(
 
     Returns:
         `rows` of one arm and scope each: ranking quality and recovered share by metric, paired with raw (and with the
-        oracle of the same scope of edits) over users and seeds; `beside_mended`: the mender minus every other arm;
-        `edits` by arm over seeds: edits per interaction, how many of them are on noise, how many restored the item.
+        oracle of the same scope of edits) over users and seeds, and under `valid` what edits in the training part give
+        on validation targets, which is what a default may be chosen by; `beside_mended`: the mender minus every other
+        arm; `edits` by arm over seeds: edits per interaction, how many of them are on noise, how many restored the
+        item.
 
     Raises:
         InputError: An unknown arm, a noise ratio of 0, or see `Setting.begin`.
@@ -112,7 +123,7 @@ def denoise_ceiling(
         )
     directory, config = setting.begin(out), setting.config
     names = [arm for arm in ARMS if arm == "mended" or arm in arms]
-    names = [arm for arm in names if arm != "llm_free" or config.language.model is not None]
+    names = [arm for arm in names if ARMS[arm].detection != "llm_free" or config.language.model is not None]
     readers = load_readers(config.language, out / "journal.sqlite", progress)
     work = config.training.epochs * setting.clean.train.n_interactions * (len(names) + 2)
     repetitions: list[Repetition] = []
@@ -149,7 +160,8 @@ class Found:
 def confidences(case: Case, detection: str, view: View) -> Float64:
     """The gate of a way of detection, float64 [n] in [0, 1].
 
-    Chance and a single witness flag as many interactions as the fused confidence does: 1 where they flag, else 0.
+    Chance and a single witness deal out the fused confidences in an order of their own, and so flag as many
+    interactions at every threshold.
 
     Raises:
         InputError: No witness has the name.
@@ -161,19 +173,19 @@ def confidences(case: Case, detection: str, view: View) -> Float64:
         return verdicts.llm_free
     if detection == "noise":
         return case.is_noise(view).astype(np.float64)
-    n_edits = len(case.mender.propose_from(verdicts, view, ask=False))
+    judged = np.flatnonzero(~np.isnan(verdicts.fused))
     if detection == "random":
-        order = np.random.default_rng([case.seed, _VIEWS.index(view)]).permutation(len(verdicts.fused))
+        order = np.random.default_rng([case.seed, _VIEWS.index(view)]).permutation(judged)
     elif detection in verdicts.witnesses:
-        order = np.argsort(-np.nan_to_num(verdicts.witnesses[detection], nan=-1.0), kind="stable")
+        order = judged[np.argsort(-np.nan_to_num(verdicts.witnesses[detection][judged], nan=-1.0), kind="stable")]
     else:
         raise InputError(f"no witness is called {detection!r}", expected=", ".join(verdicts.witnesses))
-    gate = np.zeros(len(order))
-    gate[order[:n_edits]] = 1.0
+    gate = np.full(len(verdicts.fused), np.nan)
+    gate[order] = -np.sort(-verdicts.fused[judged])
     return gate
 
 
-def find(case: Case, detection: str) -> Found:
+def find(case: Case, detection: str, threshold: float | None = None) -> Found:
     """What a way of detection flags in training part and test histories, and what the mender puts in its place.
 
     The language model suggests replacements for the fused confidence and for perfect detection.
@@ -181,9 +193,9 @@ def find(case: Case, detection: str) -> Found:
     ledgers: list[Ledger] = []
     for view in _VIEWS:
         gate, verdicts = confidences(case, detection, view), case.verdicts[view]
-        ask = detection in ("fused", "noise")
-        ledgers.append(case.mender.propose_from(verdicts, view, gate=gate, ask=ask))
-    ledger = ledgers[0].merge(ledgers[1]).accept(case.mender.config.threshold)
+        ask = detection in ("fused", "noise") and threshold is None
+        ledgers.append(case.mender.propose_from(verdicts, view, gate=gate, threshold=threshold, ask=ask))
+    ledger = ledgers[0].merge(ledgers[1]).accept(case.mender.config.threshold if threshold is None else threshold)
     return Found(ledger, {view: _rows_of(ledger, case, view) for view in _VIEWS})
 
 
@@ -223,10 +235,14 @@ def _edited(case: Case, found: Found, completion: Completion, view: View) -> Led
     sequences = case.verdicts[view].sequences
     edits = found.ledger.edits.filter(pl.col("view") == view).select("user_id", "view", "position", "confidence")
     if completion != "random":
-        edits = edits.with_columns(kind=pl.lit(completion))
-        if completion == "reweight":
-            edits = edits.with_columns(weight=1 - pl.col("confidence"))
-        return Ledger.propose(edits, sequences, NAME)
+        kind = pl.lit(completion)
+        if completion == "graded":
+            is_sure = pl.col("confidence") >= case.mender.config.threshold
+            kind = pl.when(is_sure).then(pl.lit("delete")).otherwise(pl.lit("reweight"))
+        edits = edits.with_columns(kind=kind)
+        is_soft = pl.col("kind") == "reweight"
+        weighted = edits.with_columns(weight=pl.when(is_soft).then(1 - pl.col("confidence")))
+        return Ledger.propose(weighted if completion in ("reweight", "graded") else edits, sequences, NAME)
     # A lottery among the other items of the training part: one step from 1 to n - 1 around the circle of them.
     universe = np.unique(case.noisy.split.train.items)
     rng = np.random.default_rng([case.seed, 2 + _VIEWS.index(view)])
@@ -251,12 +267,14 @@ def _rows_of(ledger: Ledger, case: Case, view: View) -> Int64:
 def _measure(case: Case, setting: Setting, names: list[str], directory: RunDirectory, workers: Pool) -> Repetition:
     oracle, scoped = oracle_arm(case.noisy), oracle_arm(case.noisy, same_scope(case))
     arms: dict[str, ArmData] = {"oracle": oracle, "oracle_same_scope": scoped}
-    found = {detection: find(case, detection) for detection in dict.fromkeys(ARMS[name].detection for name in names)}
+    searches = dict.fromkeys((ARMS[name].detection, ARMS[name].threshold) for name in names)
+    found = {search: find(case, *search) for search in searches}
     edits: dict[str, dict[str, float | None]] = {}
     for name in names:
         way = ARMS[name]
-        arms[name] = make_arm(case, found[way.detection], way.completion)
-        edits[name] = _edit_figures(case, found[way.detection], way.completion, arms[name])
+        what = found[way.detection, way.threshold]
+        arms[name] = make_arm(case, what, way.completion)
+        edits[name] = _edit_figures(case, what, way.completion, arms[name])
     raw = raw_arm(case.noisy)
     # The raw training is shown every arm's test histories: what mending them alone brings.
     shown = {f"{MENDED} by {name}": data.test_histories[MENDED] for name, data in arms.items()}
@@ -300,12 +318,16 @@ def _figures(setting: Setting, noise: tuple[NoiseKind, float], repetitions: list
             return ranks["raw", f"{MENDED} by {arm}"]
         return ranks[arm, AS_IS if scope == "train" else MENDED]
 
-    rows = [{"arm": "raw", "scope": None, **ranking_figures(raw, raw, None)}]
+    rows: list[dict[str, Any]] = [{"arm": "raw", "scope": None, **ranking_figures(raw, raw, None)}]
     rows += [
         {"arm": arm, "scope": scope, **ranking_figures(at(arm, scope), raw, at("oracle", scope))}
         for arm in names
         for scope in SCOPES
     ]
+    for row in rows:
+        if row["scope"] in (None, "train"):
+            known, best = ranks[row["arm"], VALID], ranks["oracle", VALID]
+            row["valid"] = ranking_figures(known, ranks["raw", VALID], None if row["scope"] is None else best)
     beside = [
         {"arm": arm, "scope": scope, "metric": metric, **_difference(at("mended", scope), at(arm, scope), metric)}
         for arm in names
