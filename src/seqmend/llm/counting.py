@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqmend.llm.answers import continuations
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
 
 
@@ -35,7 +36,7 @@ class CountingModel:
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
         """Every choice as likely as the others."""
         for question in questions:
-            self._count("choose", question, (question.prompt, *question.choices))
+            self._count("choose", question, (question.prompt, *dict.fromkeys(continuations(question))))
         sizes = [len(question.choices) for question in questions]
         return [Answer(np.full(size, 1 / size), None) for size in sizes]
 

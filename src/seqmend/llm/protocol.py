@@ -93,6 +93,15 @@ class Usage:
         for entry in fields(other):
             setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
 
+    def minus(self, other: "Usage") -> "Usage":
+        """What was used since `other`."""
+        return Usage(*(getattr(self, entry.name) - getattr(other, entry.name) for entry in fields(self)))
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -1,6 +1,8 @@
 """Trainings as stages: one version of the data under one seed, trained once and kept in the run directory."""
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -11,6 +13,8 @@ from seqmend.study.arms import ArmData, ArmTraining, HeldOut
 from seqmend.study.parallel import Pending, Pool
 from seqmend.study.stages import RunDirectory, fingerprint
 
+_WEIGHTS = "model.safetensors"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -18,7 +22,7 @@ class Training:
 
     name: str
     key: str
-    file: str
+    files: list[str]
     pending: Pending | None
 
 
@@ -31,6 +35,9 @@ def begin_training(
     backbone: BackboneConfig,
     form: Literal["auto", "sequence", "instance"],
     training: TrainingConfig,
+    *,
+    watched: bool = False,
+    start: Path | None = None,
 ) -> Training:
     """Give one training to the workers, unless its ranks are there already.
 
@@ -43,18 +50,46 @@ def begin_training(
         backbone: Which recommender.
         form: Of the rows.
         training: How, and under which seed.
+        watched: Keep the trained backbone, and what its training showed of every instance (see `kept_model`).
+        start: Folder of a trained backbone to begin with.
     """
     seed, path = training.seed, directory.path
     name, file = f"train {arm} {seed}", f"stages/ranks-{arm}-{seed}.parquet"
-    key = fingerprint(*data.identity, backbone.model_dump(), form, training.model_dump())
+    key = fingerprint(*data.identity, backbone.model_dump(), form, training.model_dump(), *_begun_with(start))
     checkpoint = path / "checkpoints" / f"{backbone.name}-{arm}-{seed}.safetensors"
     known = checkpoint.with_suffix(".key")
     if not known.exists() or known.read_text() != key:
         checkpoint.unlink(missing_ok=True)  # of another configuration
         with write_atomic(known) as temporary:
             temporary.write_text(key)
-    job = ArmTraining(f"{arm}, seed {seed}", data, held_out, backbone, form, training, path / file, checkpoint)
-    return Training(name, key, file, None if directory.has(name, key, [file]) else workers.submit(job))
+    model = kept_model(directory, arm, seed) if watched else None
+    job = ArmTraining(
+        f"{arm}, seed {seed}",
+        data,
+        held_out,
+        backbone,
+        form,
+        training,
+        path / file,
+        checkpoint,
+        model,
+        start,
+        watched,
+    )
+    files = [file, str((model / _WEIGHTS).relative_to(path))] if model else [file]
+    return Training(name, key, files, None if directory.has(name, key, files) else workers.submit(job))
+
+
+def kept_model(directory: RunDirectory, arm: str, seed: int) -> Path:
+    """Folder of the backbone of a training that was watched."""
+    return directory.path / "models" / f"{arm}-{seed}"
+
+
+def _begun_with(start: Path | None) -> list[str]:
+    if start is None:
+        return []
+    with (start / _WEIGHTS).open("rb") as weights:
+        return [hashlib.file_digest(weights, "sha256").hexdigest()]
 
 
 def finish_training(directory: RunDirectory, training: Training) -> pl.DataFrame:
@@ -62,7 +97,7 @@ def finish_training(directory: RunDirectory, training: Training) -> pl.DataFrame
     return directory.stage(
         training.name,
         training.key,
-        [training.file],
+        training.files,
         lambda: training.pending.seconds() if training.pending else None,
-        lambda: pl.read_parquet(directory.path / training.file),
+        lambda: pl.read_parquet(directory.path / training.files[0]),
     )

@@ -5,8 +5,9 @@ does, the recommender's own candidates are asked about in turn, and the first th
 target's place; where no candidate fits either, the instance goes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy as np
 from seqmend.errors import InputError
 from seqmend.interactions import PADDING, Sequences
 from seqmend.ledger import Ledger
-from seqmend.llm import LanguageModel
+from seqmend.llm import LanguageModel, Usage
 from seqmend.menders.correct.config import CorrectConfig
 from seqmend.menders.correct.corrections import Correction, Trial, to_edits
+from seqmend.menders.correct.judges import Judge
 from seqmend.menders.correct.labelled import LabelledConfig, label
 from seqmend.menders.correct.prompt import Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
@@ -72,6 +74,7 @@ class Corrector:
     Attributes:
         trust: How often a written "does not go" was right on self-labelled instances, in (0, 1); None where the model
             gives probabilities, or nothing was labelled.
+        spent: What the language model was newly asked, by stage: "calibration", "inputs", "targets".
     """
 
     config: CorrectConfig
@@ -82,6 +85,7 @@ class Corrector:
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     progress: Progress = silent
     trust: float | None = field(init=False, default=None)
+    spent: dict[str, Usage] = field(init=False, default_factory=dict[str, Usage])
 
     def fit(self, train: Sequences) -> Self:
         """Count what co-occurs, and learn how far to trust a model that only writes.
@@ -96,14 +100,16 @@ class Corrector:
             )
         self._pairs = co_occurrence(train)
         teacher = self.teacher(train)
-        self.trust = self._measured_trust(teacher, train) if teacher.writes and self.config.calibration_rows else None
+        with self._metered("calibration"):
+            is_measured = teacher.writes and self.config.calibration_rows > 0
+            self.trust = self._measured_trust(teacher, train) if is_measured else None
         return self
 
-    def teacher(self, sequences: Sequences) -> Teacher:
-        """The language model as it is asked about these sequences."""
+    def teacher(self, sequences: Sequences, model: LanguageModel | None = None) -> Teacher:
+        """The language model, or another one, as it is asked about these sequences."""
         config = self.config
         return Teacher(
-            self.model,
+            model or self.model,
             Renderer(self.prompt, sequences.catalogue, self.memory),
             config.answers,
             config.threshold,
@@ -131,25 +137,26 @@ class Corrector:
         chosen = select(doubts, closest, rows.row_id, config.uncertain_share, can_ask)
         return Instances(rows, inputs, closest, doubts, chosen)
 
-    def judge(self, sequences: Sequences) -> list[Correction]:
+    def judge(self, sequences: Sequences, judge: Judge | None = None) -> list[Correction]:
         """What becomes of every uncertain instance, the most uncertain first.
 
         Those that a spent budget left without an answer stay as they are.
 
         Args:
             sequences: The training part: never a held-out target.
+            judge: Who answers instead of the language model.
         """
-        config, teacher = self.config, self.teacher(sequences)
-        found = self._uncertain(sequences)
-        verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
+        config, teacher = self.config, judge or self.teacher(sequences)
+        found = self.uncertain(sequences)
+        with self._metered("inputs"):
+            verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
         found = [
             one.after(self._without_repeats(one, v), config.stages) for one, v in zip(found, verdicts, strict=True)
         ]
         open_ = [place for place, one in enumerate(found) if one.action == "open"]
         if not open_:
             return found
-        numbers = np.array([found[place].row_id for place in open_], dtype=np.int64)
-        proposed = candidates(self.backbone, sequences, numbers, config.max_length, config.n_candidates)
+        proposed = self.candidates([found[place] for place in open_], sequences)
         trials: list[list[Trial]] = [[] for _ in open_]
         for column in range(config.n_candidates):
             asked = [
@@ -158,7 +165,8 @@ class Corrector:
                 if item != PADDING and not (config.lazy and any(trial.fits for trial in trials[n]))
             ]
             questions = [Asked(found[open_[n]].questioned, int(proposed[n, column])) for n in asked]
-            answers = teacher.ask(questions, self.progress, f"asking about candidate {column + 1}")
+            with self._metered("targets"):
+                answers = teacher.ask(questions, self.progress, f"asking about candidate {column + 1}")
             for n, answer in zip(asked, answers, strict=True):
                 trials[n].append(Trial(int(proposed[n, column]), answer))
         for place, tried in zip(open_, trials, strict=True):
@@ -183,7 +191,8 @@ class Corrector:
         }
         return Ledger.propose(to_edits(corrections, sequences, self.trust, told, NAME), sequences, NAME)
 
-    def _uncertain(self, sequences: Sequences) -> list[Correction]:
+    def uncertain(self, sequences: Sequences) -> list[Correction]:
+        """The instances that are asked about, the most uncertain first, and nothing answered yet."""
         all_ = self.instances(sequences)
         return [
             Correction(
@@ -197,6 +206,17 @@ class Corrector:
             )
             for n in all_.chosen.tolist()
         ]
+
+    def candidates(self, corrections: Sequence[Correction], sequences: Sequences) -> Int32:
+        """Targets that the recommender would rather see, int32 [n corrections, n_candidates], the best first."""
+        numbers = np.array([one.row_id for one in corrections], dtype=np.int64)
+        return candidates(self.backbone, sequences, numbers, self.config.max_length, self.config.n_candidates)
+
+    @contextmanager
+    def _metered(self, stage: str) -> Generator[None]:
+        before = replace(self.model.usage)
+        yield
+        self.spent.setdefault(stage, Usage()).add(self.model.usage.minus(before))
 
     def _without_repeats(self, one: Correction, verdict: Verdict | None) -> Verdict | None:
         if not self.config.drop_repeats or verdict is None or verdict.goes is None:
