@@ -5,14 +5,23 @@ the last training item is hidden, a forward recommender and the language model r
 how alike guess and truth are is the user's weight.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from seqmend.interactions import Sequences
+import numpy as np
+import numpy.typing as npt
+
+from seqmend.errors import InputError
+from seqmend.interactions import PADDING, Sequences
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel
-from seqmend.menders.augment.augmentation import Augmentation, Bool, Int64
+from seqmend.menders.augment.augmentation import Augmentation, Bool, Float64, Int32, Int64, Status, final_weights
+from seqmend.menders.augment.candidates import Pools, best, by_backbone, by_control, reversed_in_time, with_prefix
 from seqmend.menders.augment.config import AugmentConfig
+from seqmend.menders.augment.prompt import Renderer
+from seqmend.menders.augment.question import Teacher
+from seqmend.menders.augment.reliability import ALONE, Mixing, Recoverer, learned_mixing
+from seqmend.menders.augment.selection import Selected, select
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
 
@@ -33,6 +42,10 @@ class Augmenter:
         backward_check: One that was trained on the reversed training sequences without their last items; for
             `crossfit`.
         progress: Told what is being done.
+
+    Attributes:
+        mixing: How probabilities are joined.
+        without: r0, by user id, of the users that recovery without pseudo items was asked of.
     """
 
     config: AugmentConfig
@@ -42,10 +55,40 @@ class Augmenter:
     forward: Backbone
     backward_check: Backbone | None = None
     progress: Progress = silent
+    mixing: Mixing = field(init=False, default=ALONE)
+    without: dict[str, float] = field(init=False, default_factory=dict[str, float])
 
     def fit(self, train: Sequences) -> Self:
-        """Refuse recommenders of another catalogue, and learn how to mix probabilities."""
-        raise NotImplementedError
+        """Read the titles, and recover hidden items of some users without pseudo items.
+
+        Raises:
+            InputError: A recommender knows another number of items, or one that the settings need is missing.
+        """
+        config = self.config
+        for backbone in (self.backward, self.forward, self.backward_check):
+            if backbone is not None and backbone.n_items != len(train.catalogue):
+                raise InputError(
+                    f"the recommender knows {backbone.n_items} items, the catalogue has {len(train.catalogue)}",
+                    fix="train the recommenders on the log that is augmented",
+                )
+        if config.crossfit and self.backward_check is None:
+            raise InputError("crossfit needs a reversed recommender that never saw the hidden items")
+        self._vectors = self._title_vectors(train)
+        self.mixing = Mixing() if config.mixing == "learned" else ALONE
+        self.without = {}
+        if self.model is None or not config.sample_users:
+            return self
+        users = np.flatnonzero(train.lengths > 1)
+        chosen = np.random.default_rng(config.seed).permutation(users)[: config.sample_users]
+        shorter, hidden = _without_last(train)
+        said = self._recoverer(train).recover(
+            chosen, shorter, shorter, hidden[chosen], self.mixing, "recovering without pseudo items"
+        )
+        if config.mixing == "learned":
+            self.mixing = learned_mixing(said.examples)
+        ids = train.user_ids.gather(chosen).to_list()
+        self.without = {user: r for user, r in zip(ids, said.raw.tolist(), strict=True) if np.isfinite(r)}
+        return self
 
     def judge(self, sequences: Sequences, totals: Int64 | None = None) -> Augmentation:
         """The augmentation of every user.
@@ -54,8 +97,124 @@ class Augmenter:
             sequences: The training part: never a held-out item.
             totals: n, interactions of every user with the held-out ones, int64 [U]; as in `sequences` where absent.
         """
-        raise NotImplementedError
+        config, lengths = self.config, sequences.lengths
+        totals = lengths if totals is None else totals
+        is_short = totals <= (np.inf if config.augment_up_to is None else config.augment_up_to)
+        users = np.flatnonzero((lengths > 0) & is_short)
+        users = users[np.argsort(totals[users], kind="stable")]  # who needs it most is asked about first
+        pools = self._pools(self.backward, sequences, users)
+        selected = self._selected(pools, users, sequences, "asking what came before")
+        has_any = (selected.items != PADDING).any(axis=1)
+        raw, guess, hidden, is_unchecked = self._checked(sequences, users[has_any[users]], selected)
+
+        steps: list[tuple[Bool, Status]] = [
+            (lengths > 0, "long"),
+            (is_short & (lengths > 0), "no_candidates"),
+            (has_any, "augmented"),
+            (selected.unreadable, "unreadable"),
+            (selected.unasked | is_unchecked, "unasked"),
+        ]
+        status: list[Status] = ["empty"] * len(sequences)
+        for mask, word in steps:  # the later the stage, the more it says
+            for user in np.flatnonzero(mask).tolist():
+                status[user] = word
+        kept = np.array([word == "augmented" for word in status], dtype=bool)[:, None]
+        without = [self.without.get(user, np.nan) for user in sequences.user_ids.to_list()]
+        is_hit = (guess == hidden) & (hidden != PADDING)
+        return Augmentation(
+            sequences,
+            totals,
+            np.where(kept, selected.items, PADDING),
+            selected.filled,
+            selected.probabilities,
+            selected.ranks,
+            raw,
+            np.array(without),
+            hidden,
+            guess,
+            final_weights(raw, is_hit, totals, config.weights, config.long_after, config.decay),
+            status,
+        )
 
     def propose(self, sequences: Sequences, totals: Int64 | None = None, is_tested: Bool | None = None) -> Ledger:
         """Edits that prepend; see `judge` and `Augmentation.to_ledger`."""
-        raise NotImplementedError
+        return self.propose_from(self.judge(sequences, totals), is_tested)
+
+    def propose_from(self, augmentation: Augmentation, is_tested: Bool | None = None) -> Ledger:
+        """Edits from an augmentation that is already there."""
+        told = {
+            "candidates": self.config.candidates,
+            "selection": self.config.selection if self.model else "rank",
+            "model": self.model.identity if self.model else None,
+        }
+        return augmentation.to_ledger(NAME, told, is_tested)
+
+    def _checked(self, sequences: Sequences, users: Int64, selected: Selected) -> tuple[Float64, Int32, Int32, Bool]:
+        """r, guess and hidden item of all users, and who was left without an answer."""
+        config, n = self.config, len(sequences)
+        shorter, last = _without_last(sequences)
+        pseudo = selected.items
+        if config.crossfit and self.backward_check is not None:
+            more = users[sequences.lengths[users] > 1]
+            pools = self._pools(self.backward_check, shorter, more)
+            again = self._selected(pools, more, shorter, "asking what came before, without the hidden item")
+            pseudo = np.where((sequences.lengths > 1)[:, None], again.items, pseudo)
+        if config.one_item == "median":
+            users = users[sequences.lengths[users] > 1]
+        hidden, guess = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+        raw, is_unchecked = np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
+        hidden[users] = last[users]
+        context = with_prefix(shorter, pseudo)
+        found = self._recoverer(sequences).recover(users, shorter, context, last[users], self.mixing)
+        guess[users], raw[users], is_unchecked[users] = found.guess, found.raw, np.isnan(found.raw)
+        if config.one_item == "median" and np.isfinite(raw).any():
+            raw[(sequences.lengths == 1) & (selected.items != PADDING).any(axis=1)] = np.nanmedian(raw)
+        return raw, guess, hidden, is_unchecked
+
+    def _pools(self, backward: Backbone, sequences: Sequences, users: Int64) -> Pools:
+        config = self.config
+        if config.candidates == "reversed":
+            scorer = by_backbone(backward, reversed_in_time(sequences))
+        else:
+            scorer = by_control(config.candidates, sequences, config.seed)
+        return best(
+            scorer,
+            users,
+            len(sequences),
+            backward.n_items,
+            config.n_candidates,
+            sequences if config.exclude_seen else None,
+            self.progress,
+            "finding candidates for what came before",
+        )
+
+    def _selected(self, pools: Pools, users: Int64, sequences: Sequences, what: str) -> Selected:
+        return select(
+            self.config, pools, users, sequences, self._teacher(sequences), self._vectors, self.mixing,
+            self.progress, what,
+        )  # fmt: skip
+
+    def _recoverer(self, sequences: Sequences) -> Recoverer:
+        return Recoverer(self.config, self.forward, self._teacher(sequences), self._vectors, self.progress)
+
+    def _teacher(self, sequences: Sequences) -> Teacher | None:
+        if self.model is None:
+            return None
+        config = self.config
+        words = Renderer(sequences.catalogue, config.max_history, config.title_length)
+        return Teacher(self.model, words, config.answers, self.encoder, self._vectors, config.max_new_tokens)
+
+    def _title_vectors(self, train: Sequences) -> npt.NDArray[np.float32] | None:
+        if self.encoder is None:
+            return None
+        self.progress("reading titles", 0, 0)
+        catalogue = train.catalogue
+        return self.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None]
+
+
+def _without_last(sequences: Sequences) -> tuple[Sequences, Int32]:
+    """Sequences without every user's last item, and these items, int32 [U], 0 = none."""
+    lengths = sequences.lengths
+    last = np.zeros(len(sequences), dtype=np.int32)
+    last[lengths > 0] = sequences.items[sequences.offsets[1:][lengths > 0] - 1]
+    return sequences.up_to(np.maximum(lengths - 1, 0)), last
