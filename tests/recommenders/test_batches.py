@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmend.recommenders.batches import batches
+from seqmend.recommenders.batches import batches, n_batches
 from seqmend.recommenders.rows import Rows
 
 
@@ -34,9 +34,11 @@ def test_every_row_is_in_one_batch_and_pairs_stay_together(cells, batch_size, se
     divided = batches(rows, batch_size, torch.Generator().manual_seed(seed))
 
     assert sorted(np.concatenate(divided).tolist()) == list(range(len(rows)))
-    largest_pair = max(np.bincount(rows.pair[rows.pair >= 0], minlength=1).max(), 1)
-    assert max(map(len, divided)) < batch_size + largest_pair
-    for number in set(rows.pair.tolist()) - {-1}:
+    n_alone, pairs = int((rows.pair < 0).sum()), set(rows.pair.tolist()) - {-1}
+    assert len(divided) == n_batches(rows, batch_size) == -(-(n_alone + len(pairs)) // batch_size)
+    for batch in divided:
+        assert (rows.pair[batch] < 0).sum() + len(set(rows.pair[batch].tolist()) - {-1}) <= batch_size
+    for number in pairs:
         assert sum((rows.pair[batch] == number).any() for batch in divided) == 1
 
 

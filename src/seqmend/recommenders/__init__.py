@@ -3,6 +3,7 @@
 from seqmend.recommenders.backbone import Backbone, Batch, Objective
 from seqmend.recommenders.bert4rec import BERT4RecConfig
 from seqmend.recommenders.caser import CaserConfig
+from seqmend.recommenders.dual_channel import AUGMENTED, Channels, MeanOver, dual_channel_rows
 from seqmend.recommenders.fmlprec import FMLPRecConfig
 from seqmend.recommenders.gru4rec import GRU4RecConfig
 from seqmend.recommenders.instance_edits import with_instance_edits
@@ -22,6 +23,7 @@ from seqmend.recommenders.training import (
 )
 
 __all__ = [
+    "AUGMENTED",
     "BERDConfig",
     "BERT4RecConfig",
     "Backbone",
@@ -29,11 +31,13 @@ __all__ = [
     "Batch",
     "BirDRecConfig",
     "CaserConfig",
+    "Channels",
     "FMLPRecConfig",
     "Form",
     "GRU4RecConfig",
     "HSDConfig",
     "LRURecConfig",
+    "MeanOver",
     "Objective",
     "Reliability",
     "Rows",
@@ -45,6 +49,7 @@ __all__ = [
     "TrainingDivergedError",
     "TrainingDynamics",
     "TrainingResult",
+    "dual_channel_rows",
     "left_padded",
     "load_backbone",
     "make_backbone",
