@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from seqmend.evaluation import Histories, metric_values, rank_targets
+from seqmend.evaluation import Histories, metric_values, rank_among, rank_targets
 from seqmend.files import write_atomic
 from seqmend.interactions import Sequences, Split, Targets
 from seqmend.ledger import Mended
@@ -17,9 +17,11 @@ from seqmend.progress import Progress
 from seqmend.recommenders import (
     Backbone,
     BackboneConfig,
+    Channels,
     TrainingConfig,
     TrainingDivergedError,
     TrainingDynamics,
+    dual_channel_rows,
     load_backbone,
     make_backbone,
     refuse_untrainable,
@@ -37,6 +39,9 @@ Int64 = npt.NDArray[np.int64]
 VALID = "valid"
 """Column of ranks that the epoch was chosen by."""
 
+SAMPLED = "@sampled"
+"""Behind the name of a test history: ranks among sampled negatives."""
+
 DOUBTS = "doubts.parquet"
 """What a training showed of every instance."""
 
@@ -50,19 +55,28 @@ class ArmData:
         weights: Loss weight of every training interaction, float32 [N].
         test_histories: What it is shown at test time, by name ("as_is", "mended"), one history per test target.
         mended: What a ledger made of the training part, where it may hold edits for single instances.
+        channels: Another form of every training sequence that is learned from in the same step.
+        valid: What it is shown before the validation targets that the epoch is chosen by, if not the log as it is.
     """
 
     train: Sequences
     weights: npt.NDArray[np.float32]
     test_histories: dict[str, Histories]
     mended: Mended | None = None
+    channels: Channels | None = None
+    valid: Histories | None = None
 
     @cached_property
     def identity(self) -> tuple[str, str, list[tuple[str, str]]]:
         """Fingerprints of all that is learned from and shown: equal for equal data."""
         shown = [(name, history.sequences.fingerprint) for name, history in self.test_histories.items()]
         edits = [] if self.mended is None else self.mended.instance_edits["edit_id"].to_list()
-        return self.train.fingerprint, fingerprint(self.weights.tolist(), *([edits] if edits else [])), shown
+        if self.valid is not None:
+            shown.append((VALID, self.valid.sequences.fingerprint))
+        more: list[Any] = [edits] if edits else []
+        if (second := self.channels) is not None:
+            more += [second.augmented.fingerprint, second.weights.tolist(), second.pseudo_targets, second.mean_over]
+        return self.train.fingerprint, fingerprint(self.weights.tolist(), *more), shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +91,7 @@ class HeldOut:
         test_users: The same for the test targets, int32 [M].
         test_seen: Items that are left out of each test ranking.
         test_targets: int32 [M].
+        test_negatives: What every test target is also ranked among, the same items for every arm, int32 [M, n].
     """
 
     valid: Histories
@@ -86,6 +101,7 @@ class HeldOut:
     test_users: Int32
     test_seen: Histories
     test_targets: Int32
+    test_negatives: Int32 | None = None
 
     @classmethod
     def of(cls, split: Split, clean: Split) -> "HeldOut":
@@ -147,8 +163,9 @@ class ArmTraining:
         backbone: Which recommender.
         form: Of the rows.
         training: How.
-        ranks: File to write, one row per test target: `user, <history name>...`, and the rank of the user's validation
-            target as `valid` where the same users have one.
+        ranks: File to write, one row per test target: `user, <history name>...`, the same with `@sampled` behind it
+            where there are negatives, and the rank of the user's validation target as `valid` where the same users have
+            one.
         checkpoint: File that the training's state is kept in.
         model: Folder to keep the trained backbone in, if it is to be kept.
         start: Folder of a trained backbone of the same kind whose weights to begin with; fresh ones where absent.
@@ -171,19 +188,24 @@ class ArmTraining:
     def run(self, progress: Progress) -> None:
         """Train, rank the held-out targets, write.
 
-        The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike.
+        The epoch is chosen on validation targets, with their histories as the log has them, for every arm alike; an
+        arm whose histories get items prepended wherever they are shown may have them there, too.
         """
         train_on, held_out = self.data.train, self.held_out
+        shown_first = self.data.valid or held_out.valid
         model = make_backbone(self.backbone, len(train_on.catalogue), len(train_on), self.training.seed)
         if self.start is not None:
             model.load_state_dict(load_backbone(self.start, train_on)[0].state_dict())
         form = model.forms[0] if self.form == "auto" else self.form
-        rows = rows_from_sequences(train_on, model.max_length, form, self.data.weights)
+        if self.data.channels is None:
+            rows = rows_from_sequences(train_on, model.max_length, form, self.data.weights)
+        else:
+            rows = dual_channel_rows(train_on, self.data.channels, model.max_length, form, self.data.weights)
         if self.data.mended is not None:
             rows = with_instance_edits(rows, self.data.mended)
 
         def valid_ranks(model: Backbone) -> Int64:
-            return rank_targets(model, held_out.valid, held_out.valid_targets, held_out.valid_seen)
+            return rank_targets(model, shown_first, held_out.valid_targets, held_out.valid_seen)
 
         def validate(model: Backbone) -> float:
             return float(metric_values(valid_ranks(model), "ndcg@10").mean())
@@ -206,6 +228,11 @@ class ArmTraining:
             name: rank_targets(model, histories, held_out.test_targets, held_out.test_seen)
             for name, histories in self.data.test_histories.items()
         }
+        if held_out.test_negatives is not None:
+            columns |= {
+                f"{name}{SAMPLED}": rank_among(model, histories, held_out.test_targets, held_out.test_negatives)
+                for name, histories in self.data.test_histories.items()
+            }
         if np.array_equal(held_out.valid_users, held_out.test_users):
             columns[VALID] = valid_ranks(model)
         with write_atomic(self.ranks) as temporary:
