@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from seqmend.llm.answers import continuations
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
+from seqmend.llm.trie import Trie
 
 
 class CountingModel:
@@ -17,7 +18,7 @@ class CountingModel:
     Texts in parts are counted part by part, as tokenizers split at the white space that ends a part.
 
     Args:
-        tokenizer: The fast tokenizer of the model that is meant.
+        tokenizer: The fast tokenizer of the model that is meant; without one, only calls are counted.
 
     Attributes:
         asked: The different questions so far, by method.
@@ -75,4 +76,6 @@ class CountingModel:
         self.usage.add(Usage(1, 1 + sum(map(self._length, parts)), written))
 
     def _tokenise(self, text: str) -> int:
+        if self._tokenizer is None:
+            return 0
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

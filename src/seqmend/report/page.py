@@ -1,13 +1,8 @@
 """`report.html`: one self-contained page about a finished run."""
 
-import base64
-import hashlib
-from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import jinja2
 from markupsafe import Markup
 
 from seqmend.evaluation import GROUP_CUTS
@@ -18,13 +13,13 @@ from seqmend.report.arms import arm_points, group_points, metrics_of
 from seqmend.report.detection_charts import curve_styles, precision_recall_chart, reliability_chart
 from seqmend.report.difference_charts import arm_swatch, difference_charts, group_chart
 from seqmend.report.edits import select_edits
-from seqmend.report.findings import HEADLINE_METRIC, further_findings, headline, honest_notes, tone_of
+from seqmend.report.findings import HEADLINE_METRIC, further_findings, headline, honest_notes
+from seqmend.report.frame import render
 from seqmend.report.key_figures import key_figures
 from seqmend.report.record import Comparison, Detection, DetectionComparison, FinishedRun, Manifest, Metrics, Quality
-from seqmend.report.svg import DARK, LIGHT, Canvas
+from seqmend.report.svg import Canvas
 
 _ARM_METRICS = (HEADLINE_METRIC, "hr@10")
-_TEMPLATES = "templates"
 _LONGEST_CONFIG = 20_000
 _Difference = TypeVar("_Difference", Comparison, DetectionComparison)
 
@@ -49,21 +44,9 @@ def write_report(run: Path) -> Path:
 
 
 def _render(run: FinishedRun) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqmend.report", _TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    cast("dict[str, Any]", environment.filters).update(_FILTERS)
     metrics = run.metrics
-    style, script = _style(), _resource("report.js")
-    return environment.get_template("report.html.j2").render(
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    return render(
+        "report.html.j2",
         run=run,
         metrics=metrics,
         headline=headline(metrics),
@@ -79,25 +62,6 @@ def _render(run: FinishedRun) -> str:
         manifest_rows=_manifest_rows(run.manifest),
         config=run.config and run.config[:_LONGEST_CONFIG],
     )
-
-
-def _style() -> str:
-    def variables(colours: Mapping[str, str]) -> str:
-        return "".join(f"--{role}:{colour};" for role, colour in colours.items())
-
-    schemes = (
-        f":root{{{variables(LIGHT)}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}\n"
-    )
-    return schemes + _resource("report.css")
-
-
-def _resource(name: str) -> str:
-    return resources.files("seqmend.report").joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """What lets a browser run exactly this script or style and no other (Content Security Policy, level 2)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _arm_section(metrics: Metrics, backbone: str) -> dict[str, Any]:
@@ -171,12 +135,6 @@ def _best(judges: dict[str, Quality]) -> dict[str, float | None]:
     return best
 
 
-def _with_code(text: str) -> Markup:
-    """A sentence of ours with what stands between backticks set as code."""
-    parts = (Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(text.split("`")))
-    return Markup("").join(parts)
-
-
 def _swatch(colour: str, dash: str | None) -> Markup:
     canvas = Canvas(26, 10, "")
     canvas.line(1, 5, 25, 5, colour, width=3, dash=dash)
@@ -199,25 +157,3 @@ def _flat(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_flat(part) for part in value)
     return "none" if value is None else wording.sentence(str(value))
-
-
-_FILTERS: dict[str, Any] = {
-    function.__name__: function
-    for function in (
-        wording.count,
-        wording.counted,
-        wording.duration,
-        wording.interval,
-        wording.judge_name,
-        wording.arm_name,
-        wording.backbone_name,
-        wording.metric_name,
-        wording.name,
-        wording.number,
-        wording.p_value,
-        wording.percent,
-        wording.sentence,
-        wording.signed,
-        tone_of,
-    )
-} | {"with_code": _with_code}

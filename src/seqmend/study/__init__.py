@@ -4,6 +4,7 @@ from seqmend.study.applying import apply_ledger, export_run, undo_ledger
 from seqmend.study.backbones import BackbonesConfig, bench_backbones, bench_scaling
 from seqmend.study.comparison import compare_runs
 from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
+from seqmend.study.correcting import Corrected, correct, correct_split
 from seqmend.study.cost import estimate
 from seqmend.study.data import read_data
 from seqmend.study.demo import demo_config
@@ -19,6 +20,7 @@ from seqmend.study.training import evaluate_backbone, train_backbone
 __all__ = [
     "ARMS",
     "BackbonesConfig",
+    "Corrected",
     "DataConfig",
     "LanguageConfig",
     "NoiseConfig",
@@ -35,6 +37,8 @@ __all__ = [
     "bench_student",
     "bench_student_by_name",
     "compare_runs",
+    "correct",
+    "correct_split",
     "demo_config",
     "denoise",
     "estimate",

@@ -14,6 +14,7 @@ from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions import ColumnNames, NoiseKind
 from seqmend.llm import Budget, ServerConfig
+from seqmend.menders.correct import CorrectConfig
 from seqmend.menders.denoise import DenoiseConfig
 from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
@@ -151,6 +152,7 @@ class RunConfig(_Section):
     noise: NoiseConfig | None = None
     language: LanguageConfig = LanguageConfig()
     denoise: DenoiseConfig = DenoiseConfig()
+    correct: CorrectConfig = CorrectConfig()
     backbone: BackboneConfig = SASRecConfig()
     form: Literal["auto", "sequence", "instance"] = "auto"
     training: TrainingConfig = TrainingConfig()

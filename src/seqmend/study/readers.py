@@ -1,5 +1,6 @@
 """The models that read titles: a sentence encoder, and a language model whose answers are journaled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,13 @@ class Readers:
     model: JournaledModel | None
 
 
-def load_readers(language: LanguageConfig, journal: Path, progress: Progress, adapter: Path | None = None) -> Readers:
+def load_readers(
+    language: LanguageConfig,
+    journal: Path,
+    progress: Progress,
+    adapter: Path | None = None,
+    needs: Sequence[str] = ("score", "embed"),
+) -> Readers:
     """The models that the settings name, with the settings' budget.
 
     Args:
@@ -25,9 +32,10 @@ def load_readers(language: LanguageConfig, journal: Path, progress: Progress, ad
         journal: SQLite file of answers, so that nothing is asked twice.
         progress: Told what is being done.
         adapter: Folder of a LoRA adapter of the language model.
+        needs: What a server must be able to do: by default what judging windows needs.
 
     Raises:
-        InputError: The adapter was fitted to another model, or a server cannot do what judging windows needs.
+        InputError: The adapter was fitted to another model, or a server cannot do what is needed.
         ResourceError: A model cannot be fetched or loaded, or its server fails.
     """
     encoder = None
@@ -37,7 +45,7 @@ def load_readers(language: LanguageConfig, journal: Path, progress: Progress, ad
         return Readers(encoder, None)
     if language.served_model is not None:
         served = ServerModel.connect(language.served_model, language.server)
-        served.require("score", "embed")
+        served.require(*needs)
         return Readers(encoder, JournaledModel(served, Journal(journal), language.budget(), progress=progress))
     model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
     return Readers(encoder, JournaledModel(model, Journal(journal), language.budget(), progress=progress))

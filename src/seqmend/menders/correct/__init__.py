@@ -17,10 +17,11 @@ from seqmend.menders.correct.judges import (
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, label
 from seqmend.menders.correct.marks import Marks, mark
 from seqmend.menders.correct.mender import NAME, Corrector, Instances
-from seqmend.menders.correct.prompt import Prompt, Renderer
+from seqmend.menders.correct.prompt import Example, Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
+from seqmend.menders.correct.variants import choose_example, start_prompts
 
 __all__ = [
     "NAME",
@@ -30,6 +31,7 @@ __all__ = [
     "CorrectConfig",
     "Correction",
     "Corrector",
+    "Example",
     "Instances",
     "Judge",
     "Labelled",
@@ -52,6 +54,7 @@ __all__ = [
     "by_chance",
     "by_co_occurrence",
     "by_title",
+    "choose_example",
     "co_occurrence",
     "dropped",
     "forecast",
@@ -61,6 +64,7 @@ __all__ = [
     "pace",
     "pair_counts",
     "pick_rules",
+    "start_prompts",
     "retargeted_to_first",
     "to_edits",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,6 @@ _TIE = 1e-9
 class Judge(Protocol):
     """Whoever answers the correction question."""
 
-    @property
-    def writes(self) -> bool:
-        """Whether answers come without probabilities."""
-        ...
-
     def ask(self, questions: Sequence[Asked], progress: Progress = silent, what: str = "") -> list[Verdict | None]:
         """A verdict on every question in turn; None where there is none."""
         ...
@@ -43,7 +38,6 @@ class ScoreJudge:
 
     score: Score
     threshold: float
-    writes: ClassVar[bool] = False
 
     def ask(self, questions: Sequence[Asked], progress: Progress = silent, what: str = "") -> list[Verdict | None]:
         """See `Judge.ask`."""

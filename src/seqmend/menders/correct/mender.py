@@ -86,6 +86,7 @@ class Corrector:
     progress: Progress = silent
     trust: float | None = field(init=False, default=None)
     spent: dict[str, Usage] = field(init=False, default_factory=dict[str, Usage])
+    _found: tuple[Sequences, Instances] | None = field(init=False, default=None, repr=False)
 
     def fit(self, train: Sequences) -> Self:
         """Count what co-occurs, and learn how far to trust a model that only writes.
@@ -98,7 +99,7 @@ class Corrector:
                 f"the recommender knows {self.backbone.n_items} items, the catalogue has {len(train.catalogue)}",
                 fix="train the recommender on the log that is corrected",
             )
-        self._pairs = co_occurrence(train)
+        self._pairs, self._found = co_occurrence(train), None
         teacher = self.teacher(train)
         with self._metered("calibration"):
             is_measured = teacher.writes and self.config.calibration_rows > 0
@@ -118,10 +119,15 @@ class Corrector:
         )
 
     def instances(self, sequences: Sequences) -> Instances:
-        """All instances, with those that shall be asked about.
+        """All instances, with those that shall be asked about; found once for the same sequences.
 
         An instance whose target, or every input, has no title cannot be asked about.
         """
+        if self._found is None or self._found[0] is not sequences:
+            self._found = sequences, self._find(sequences)
+        return self._found[1]
+
+    def _find(self, sequences: Sequences) -> Instances:
         config, titled = self.config, sequences.catalogue.has_title
         rows = rows_from_sequences(sequences, self.backbone.max_length, "instance")
         inputs = rows_from_sequences(sequences, config.max_length, "instance").items[rows.has_loss]

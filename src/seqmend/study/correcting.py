@@ -1,0 +1,326 @@
+"""The correct mender: a split to a ledger of edits of single training instances, with its controls and its cost."""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from seqmend.errors import InputError
+from seqmend.evaluation import Histories
+from seqmend.files import write_json
+from seqmend.interactions import Sequences, Split, global_time, leave_one_out
+from seqmend.ledger import Ledger
+from seqmend.llm import CountingModel, JournaledModel, LocalModel, Usage
+from seqmend.menders.correct import (
+    NAME,
+    Asked,
+    Correction,
+    Corrector,
+    Instances,
+    LearnedScore,
+    Part,
+    ScoreJudge,
+    at_random,
+    by_title,
+    forecast,
+    pace,
+    to_edits,
+)
+from seqmend.progress import Progress, silent
+from seqmend.recommenders import (
+    Backbone,
+    Reliability,
+    Rows,
+    TrainingConfig,
+    load_backbone,
+    rows_from_sequences,
+)
+from seqmend.study.arms import DOUBTS, ArmData, HeldOut, refuse_untrainable_backbone
+from seqmend.study.config import RunConfig
+from seqmend.study.data import read_data
+from seqmend.study.parallel import pool
+from seqmend.study.readers import Readers, load_readers
+from seqmend.study.stages import RunDirectory
+from seqmend.study.trainings import begin_training, finish_training, kept_model
+
+Announce = Callable[[list[dict[str, Any]]], None]
+"""Told what will be asked, before it is: see `forecast` in the figures of `correct`."""
+
+_NO_SAY = 0.5
+"""Confidence of a control's edits, which nobody has judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """A trained recommender, and what it thinks of all training instances.
+
+    Attributes:
+        backbone: In evaluation mode.
+        rows: The instances, as long as it reads.
+        reliability: Of the rows, in their order.
+    """
+
+    backbone: Backbone
+    rows: Rows
+    reliability: Reliability
+
+    @classmethod
+    def load(cls, folder: Path, train: Sequences) -> "Recommender":
+        """One that a watched training kept.
+
+        Args:
+            folder: See `kept_model`.
+            train: What it was trained on.
+        """
+        backbone, _ = load_backbone(folder, train)
+        rows = rows_from_sequences(train, backbone.max_length, "instance")
+        rows = rows.select(rows.has_loss)
+        if type(backbone).prepare is not Backbone.prepare:  # what it takes from rows is not among its weights
+            backbone.prepare(rows)
+        if not (folder / DOUBTS).exists():
+            return cls(backbone, rows, backbone.reliability(rows))
+        seen = pl.read_parquet(folder / DOUBTS)
+        signals = {name: seen[name].to_numpy() for name in seen.columns if name != "row_id"}
+        mean = signals["mean_rank_percentile"]
+        return cls(backbone, rows, Reliability(mean, 1 - mean, signals))
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What the mender makes of a split, and what its controls do.
+
+    Attributes:
+        ledger: Accepted edits.
+        llm_free: Those of a judge without a language model that finds as many inputs foreign.
+        random: As many changes, dealt to the same instances by chance.
+        corrections: What became of every uncertain instance.
+        recommender: Who doubted them.
+        figures: As plain values: `instances, uncertain, actions, edits, picture, forecast, spent, llm`.
+    """
+
+    ledger: Ledger
+    llm_free: Ledger
+    random: Ledger
+    corrections: list[Correction]
+    recommender: Recommender
+    figures: dict[str, Any]
+
+
+def correct(
+    config: RunConfig, out: Path, progress: Progress = silent, announce: Announce | None = None
+) -> dict[str, Any]:
+    """Correct a log as it is, and write the edits to a ledger; a stopped or killed call goes on.
+
+    Args:
+        config: Of it the data, split, language, correct, backbone, form and training sections count.
+        out: The ledger. Beside it are put the journal of the language model's answers and a folder with the recommender
+            and `correct.json`.
+        progress: Told what is being done.
+        announce: Told what will be asked.
+
+    Returns:
+        `Corrected.figures`, and `ledger`.
+
+    Raises:
+        InputError: The log, the settings or the file cannot be used; nothing was written.
+        ResourceError: A model or corpus is missing or failing.
+    """
+    if config.noise is not None:
+        raise InputError(
+            "a ledger is for the log as it is, and the configuration spoils it with known noise",
+            fix="leave [noise] out, or use seqmend bench correct-noise",
+        )
+    if config.language.model is None:
+        raise InputError("correcting asks a language model, and there is none", fix="name one with --model")
+    if out.suffix != ".parquet" or out.is_dir():
+        raise InputError("a ledger cannot be written here", where=str(out), expected="a file ending in .parquet")
+    log = read_data(config.data, progress)
+    refuse_untrainable_backbone(config, log.sequences)
+    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    folder = out.with_suffix(".correct")
+    readers = load_readers(config.language, out.with_suffix(".journal.sqlite"), progress, needs=())
+    with readers.model.journal if readers.model is not None else contextlib.nullcontext():
+        found = correct_split(config, split, readers, folder, progress, announce)
+    found.ledger.write(out)
+    figures = {"ledger": str(out), **found.figures}
+    write_json(folder / "correct.json", figures)
+    return figures
+
+
+def correct_split(
+    config: RunConfig,
+    split: Split,
+    readers: Readers,
+    folder: Path,
+    progress: Progress = silent,
+    announce: Announce | None = None,
+) -> Corrected:
+    """Correct the training part of a split.
+
+    Args:
+        config: See `correct`.
+        split: May have been edited by another mender: edits are proposed for what it is now.
+        readers: With a language model.
+        folder: Keeps the recommender and its checkpoint, for a call that goes on.
+        progress: Told what is being done.
+        announce: Told what will be asked, when the recommender has said what is uncertain.
+    """
+    assert readers.model is not None
+    recommender = trained(config, split, folder, progress)
+    corrector = Corrector(
+        config.correct, readers.model, recommender.backbone, recommender.reliability, progress=progress
+    ).fit(split.train)
+    expected = _expected(corrector, split.train, readers.model)
+    if announce is not None:
+        announce(expected)
+    corrections = corrector.judge(split.train)
+    ledger = corrector.propose_from(corrections, split.train).accept()  # the mender's gate has decided
+    rng = np.random.default_rng(config.correct.seed + 1)
+    random = at_random(corrections, corrector.candidates(corrections, split.train), rng)
+    score = learned_score(split.train, readers, config.correct.max_length, config.correct.seed)
+    free = corrector.judge(split.train, at_same_rate(score, corrections))
+    figures = {
+        "instances": len(recommender.rows),
+        "uncertain": len(corrections),
+        "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
+        "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),
+        "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),
+        "forecast": expected,
+        "spent": [{"stage": stage, **amounts(used)} for stage, used in corrector.spent.items()],
+        "llm": _usage(readers.model),
+    }
+    return Corrected(
+        ledger,
+        as_ledger(free, split.train, "llm-free"),
+        as_ledger(random, split.train, "random"),
+        corrections,
+        recommender,
+        figures,
+    )
+
+
+def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -> Recommender:
+    """The recommender that says what it doubts; trained once, and resumed if that was interrupted.
+
+    Args:
+        config: Of it the backbone, form and training sections count.
+        split: What to train on, and to choose the epoch by.
+        folder: Where it is kept.
+        progress: Told what is being done.
+    """
+    directory = RunDirectory(folder)
+    data = ArmData(
+        split.train,
+        np.ones(split.train.n_interactions, dtype=np.float32),
+        {"as_is": Histories.before(split.sequences, split.test)},
+    )
+    with pool(1, progress) as workers:
+        training = begin_training(
+            directory,
+            workers,
+            "recommender",
+            data,
+            HeldOut.of(split, split),
+            config.backbone,
+            config.form,
+            config.training,
+            watched=True,
+        )
+        finish_training(directory, training)
+    return Recommender.load(kept_model(directory, "recommender", config.training.seed), split.train)
+
+
+def equal_steps(training: TrainingConfig, n_rows: int) -> TrainingConfig:
+    """The training with as many steps per epoch as a pass over so many rows takes.
+
+    Args:
+        training: Of all arms.
+        n_rows: Of the arm that nothing was left out of.
+    """
+    return training.model_copy(update={"steps_per_epoch": math.ceil(n_rows / training.batch_size)})
+
+
+def learned_score(train: Sequences, readers: Readers, max_length: int, seed: int) -> LearnedScore:
+    """The strongest judge without a language model: learned from co-occurrence, popularity and likeness of titles."""
+    scores = {}
+    if (vectors := title_vectors(train, readers)) is not None:
+        scores["title"] = by_title(vectors)
+    return LearnedScore.fit(train, max_length, scores, seed)
+
+
+def title_vectors(sequences: Sequences, readers: Readers) -> npt.NDArray[np.float32] | None:
+    """Vectors of all titles, of length 1, float32 [V + 1, d]; None without an encoder."""
+    if readers.encoder is None:
+        return None
+    catalogue = sequences.catalogue
+    return readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
+
+
+def at_same_rate(score: Callable[..., Any], corrections: Sequence[Correction]) -> ScoreJudge:
+    """A judge that finds as many inputs foreign as the mender did, of the instances that it could judge."""
+    answered = [one for one in corrections if one.verdict is not None and one.verdict.goes is not None]
+    goes = [fits for one in answered if one.verdict is not None for fits in one.verdict.goes or ()]
+    questions = [Asked(one.questioned, one.target) for one in answered]
+    if not questions:
+        return ScoreJudge(score, 0.0)
+    return ScoreJudge.at_rate(score, questions, 1 - sum(goes) / len(goes))
+
+
+def as_ledger(corrections: Sequence[Correction], train: Sequences, control: str) -> Ledger:
+    """The accepted edits of a control."""
+    edits = to_edits(corrections, train, _NO_SAY, {"control": control}, NAME)
+    return Ledger.propose(edits, train, NAME).accept()
+
+
+def picture(instances: Instances, reliability: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Share of the instances and their mean reliability by mco (the paper's Figure 1).
+
+    mco counts users in whose training sequence the target and the input that it met most often both stand; the user of
+    the instance is one of them.
+
+    Args:
+        instances: All.
+        reliability: Of their rows, float32 [R].
+
+    Returns:
+        `least, most, share, reliability` of every bucket from 1 up, each twice as wide as the one before.
+    """
+    bucket = np.floor(np.log2(np.maximum(instances.closest, 1))).astype(np.int64)
+    found: list[dict[str, Any]] = []
+    for number in range(int(bucket.max(initial=-1)) + 1):
+        here = bucket == number
+        mean = float(reliability[here].mean()) if here.any() else None
+        found.append(
+            {"least": 2**number, "most": 2 ** (number + 1) - 1, "share": float(here.mean()), "reliability": mean}
+        )
+    return found
+
+
+def amounts(used: Usage) -> dict[str, Any]:
+    """Calls, tokens and seconds."""
+    return {"calls": used.calls, "tokens": used.tokens, "seconds": used.seconds}
+
+
+def _expected(corrector: Corrector, train: Sequences, model: JournaledModel) -> list[dict[str, Any]]:
+    """What will be asked: `stage, least, most`, each `calls, tokens, seconds`; None where that cannot be known."""
+    inner = model.model
+    rate = pace(corrector, train)
+    counting = CountingModel(inner.tokenizer if isinstance(inner, LocalModel) else None)
+    counting.capability = model.capability
+
+    def told(used: Usage) -> dict[str, Any]:
+        tokens = used.tokens if isinstance(inner, LocalModel) else None
+        return {"calls": used.calls, "tokens": tokens, "seconds": tokens / rate if tokens and rate else None}
+
+    parts: list[Part] = forecast(corrector, train, counting)
+    return [{"stage": part.stage, "least": told(part.least), "most": told(part.most)} for part in parts]
+
+
+def _usage(model: JournaledModel) -> dict[str, Any]:
+    return {**asdict(replace(model.usage)), "cache_hits": model.cache_hits, "model": model.identity}
