@@ -14,6 +14,7 @@ from seqmend.errors import InputError
 from seqmend.files import write_atomic
 from seqmend.interactions import ColumnNames, NoiseKind
 from seqmend.llm import Budget, ServerConfig
+from seqmend.menders.augment import AugmentConfig
 from seqmend.menders.correct import CorrectConfig
 from seqmend.menders.denoise import DenoiseConfig
 from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
@@ -153,6 +154,7 @@ class RunConfig(_Section):
     language: LanguageConfig = LanguageConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     correct: CorrectConfig = CorrectConfig()
+    augment: AugmentConfig = AugmentConfig()
     backbone: BackboneConfig = SASRecConfig()
     form: Literal["auto", "sequence", "instance"] = "auto"
     training: TrainingConfig = TrainingConfig()
