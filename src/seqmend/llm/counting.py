@@ -37,7 +37,9 @@ class CountingModel:
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
         """Every choice as likely as the others."""
         for question in questions:
-            self._count("choose", question, (question.prompt, *dict.fromkeys(continuations(question))))
+            # Of choices that compete where they part, only the ways there are read.
+            added = self._ways(question.choices) if question.mode == "trie" else dict.fromkeys(continuations(question))
+            self._count("choose", question, (question.prompt, *added))
         sizes = [len(question.choices) for question in questions]
         return [Answer(np.full(size, 1 / size), None) for size in sizes]
 
@@ -74,6 +76,13 @@ class CountingModel:
         self._seen.add((method, question))
         self.asked[method].append(question)
         self.usage.add(Usage(1, 1 + sum(map(self._length, parts)), written))
+
+    def _ways(self, choices: Sequence[str]) -> list[str]:
+        if self._tokenizer is None:
+            return []
+        coded = self._tokenizer(list(dict.fromkeys(choices)), add_special_tokens=False, verbose=False)["input_ids"]
+        trie = Trie.of([np.array(tokens, dtype=np.int64) for tokens in coded])
+        return [self._tokenizer.decode(branch.path) for branch in trie.branches]
 
     def _tokenise(self, text: str) -> int:
         if self._tokenizer is None:
