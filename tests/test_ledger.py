@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seqmend.errors import InputError
 from seqmend.interactions import Sequences, leave_one_out
-from seqmend.ledger import COLUMNS, Ledger
+from seqmend.ledger import COLUMNS, Ledger, Mended
 
 ITEMS = [f"i{n}" for n in range(8)]
 TITLES = {item: f"Title {item}" for item in ITEMS}
@@ -238,3 +238,50 @@ def test_deleting_everything_leaves_an_empty_sequence(log):
     mended = ledger.apply(log)
     assert mended.sequences.lengths.tolist() == [4, 0]
     assert np.array_equal(ledger.undo(mended).items, log.items)
+
+
+@given(proposals())
+def test_the_first_of_several_ledgers_does_what_it_does_alone(case):
+    log, ledger = case
+    ledger = ledger.accept(0.5)
+    alone, first = ledger.apply(log), Mended.of(log).then(ledger)
+    assert first.sequences.fingerprint == alone.sequences.fingerprint
+    np.testing.assert_array_equal(first.origins, alone.origins)
+    np.testing.assert_array_equal(first.weights, alone.weights)
+
+
+def test_a_further_ledger_is_for_what_the_one_before_made_and_places_stay_those_of_the_first_data(log):
+    first = simple(log, position=[1, 2], kind=["delete", "reweight"], weight=[None, 0.5]).accept()
+    mended = Mended.of(log).then(first)
+    assert ids(mended.sequences) == ["i0", "i2", "i3"]
+    second = simple(
+        mended.sequences,
+        position=[-1, -2, 1, 0],
+        kind=["prepend", "prepend", "reweight", "drop_input"],
+        item_after=["i7", "i6", None, None],
+        weight=[0.9, 0.9, 0.4, None],
+        scope=["history", "history", "history", "instance"],
+        target_position=[None, None, None, 2],
+    ).accept()
+    both = mended.then(second)
+    assert ids(both.sequences) == ["i6", "i7", "i0", "i2", "i3"]
+    assert both.origins[:5].tolist() == [-2, -1, 0, 2, 3]
+    np.testing.assert_allclose(both.weights[:5], [0.9, 0.9, 1, 0.2, 1])
+    assert both.instance_edits.select("position", "target_position").rows() == [(0, 3)]
+    third = simple(both.sequences, position=[-1], kind=["prepend"], item_after=["i5"]).accept()
+    assert both.then(third).origins[:3].tolist() == [-3, -2, -1]
+
+
+def test_a_further_ledger_fits_every_view_of_what_it_was_made_for_and_nothing_else(log):
+    first = simple(log, position=[0, 1], view=["train", "test"], kind=["delete", "delete"]).accept()
+    train, test = (Mended.of(log).then(first, view) for view in ("train", "test"))
+    assert ids(train.sequences) != ids(test.sequences)
+    second = simple(train.sequences, position=[0], view=["test"], item_after=["i7"])
+    with pytest.raises(InputError, match="another item"):
+        test.then(second.accept(), "test")
+    third = simple(test.sequences, position=[0], view=["test"], item_after=["i7"]).accept()
+    assert ids(test.then(third, "test").sequences)[0] == "i7"
+    assert ids(train.then(third, "train").sequences) == ids(train.sequences)
+    for other in (log, Mended.of(log).then(first.filter(view="test")).sequences):
+        with pytest.raises(InputError, match="other data"):
+            third.apply(other, "test")

@@ -7,7 +7,7 @@ the original ones back, exactly.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,6 +67,37 @@ class Mended:
     origins: npt.NDArray[np.int64]
     instance_edits: pl.DataFrame
 
+    @classmethod
+    def of(cls, sequences: Sequences) -> "Mended":
+        """Sequences that nothing was done to."""
+        n = sequences.n_interactions
+        return cls(sequences, np.ones(n, dtype=np.float32), sequences.positions, pl.DataFrame(schema=COLUMNS))
+
+    def then(self, ledger: "Ledger", view: View = "train") -> "Mended":
+        """Carry out the accepted edits of a further ledger, which was proposed for what the ones before made.
+
+        Origins, and the places of edits for single instances, stay positions in the sequences that all began with.
+        Loss weights are multiplied. The result's `data_id` tells which ledgers made it, and is one for all views.
+
+        Raises:
+            InputError: See `Ledger.apply`.
+        """
+        before, after = self.sequences, ledger.apply(self.sequences, view)
+        users, is_old = after.sequences.users, after.origins >= 0
+        rows = np.where(is_old, before.offsets[users] + after.origins, 0)
+        firsts = np.zeros(len(before), dtype=np.int64)  # the lowest place taken so far: what comes before goes below
+        np.minimum.at(firsts, before.users, self.origins)
+        origins, weights = firsts[users] + after.origins, after.weights.copy()
+        origins[is_old] = self.origins[rows[is_old]]
+        weights[is_old] *= self.weights[rows[is_old]]
+        starts = before.offsets[_numbers(after.instance_edits["user_id"], before)]
+        edits = after.instance_edits.with_columns(
+            pl.Series(name, self.origins[starts + after.instance_edits[name].to_numpy()], dtype=pl.Int64)
+            for name in ("position", "target_position")
+        )
+        sequences = replace(after.sequences, source=ledger.result_id)
+        return Mended(sequences, weights, origins, pl.concat([self.instance_edits, edits]))
+
     def lengths_before(self, targets: Targets) -> npt.NDArray[np.int64]:
         """How many mended interactions of its user precede each target, int64 [M]."""
         span = int(np.abs(self.origins).max(initial=0) + targets.positions.max(initial=0) + 1)
@@ -96,6 +127,12 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self.edits)
+
+    @property
+    def result_id(self) -> str:
+        """What tells the data that the accepted edits make of the ledger's own: the `data_id` of the next ledger."""
+        accepted = self.edits.filter(pl.col("status") == "accepted")["edit_id"].sort().to_list()
+        return hashlib.sha256(json.dumps([self.data_id, accepted]).encode()).hexdigest()
 
     @classmethod
     def propose(cls, edits: pl.DataFrame, data: Sequences, mender: str) -> "Ledger":
