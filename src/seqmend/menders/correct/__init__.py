@@ -64,7 +64,7 @@ __all__ = [
     "pace",
     "pair_counts",
     "pick_rules",
-    "start_prompts",
     "retargeted_to_first",
+    "start_prompts",
     "to_edits",
 ]

@@ -6,8 +6,10 @@ none can end its place or pose as an instruction.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict
 
 from seqmend.interactions import UNTITLED, Catalogue, clean_title
 
@@ -22,18 +24,41 @@ _TAGS = (
     "Answer with the titles of the choices that go with it between <answer> and </answer>, separated by semicolons, "
     "and nothing else. If none does: <answer>NONE</answer>"
 )
+_ONE = "One of the earlier choices: "
+_BEFORE_EXAMPLE = "An example:"
+_AFTER_EXAMPLE = (
+    "That was an example. Its titles are none of the choices that you are asked about, so do not answer with them. "
+    "Now to these choices:"
+)
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Example(BaseModel):
+    """An instance of the corpus with its answer.
+
+    Attributes:
+        inputs: Titles.
+        target: Title.
+        goes: Whether each input goes with the target.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: tuple[str, ...]
+    target: str
+    goes: tuple[bool, ...]
+
+
+class Prompt(BaseModel):
     """The parts of the question that can be reworded, each by itself.
 
     Attributes:
         profile: Who is asked.
         plan: How to decide.
         restriction: How strict to be; may be empty.
-        example: A question with its answer; may be empty.
+        example: An instance with its answer, shown in the form in which the answer is wanted.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: str = "You know well what people choose, and why."
     plan: str = (
@@ -41,13 +66,12 @@ class Prompt:
         "from the same interest as the last one: the same kind of thing, the same theme, the same makers, a series."
     )
     restriction: str = ""
-    example: str = ""
+    example: Example | None = None
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that stand for these words."""
-        parts = [self.profile, self.plan, self.restriction, self.example]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -70,26 +94,56 @@ class Renderer:
 
     def for_each(self, inputs: Sequence[int], target: int) -> str:
         """The question up to where one of the inputs is named, for a yes or no."""
-        return f"{self._instance(inputs, target)}\n\nOne of the earlier choices: "
+        return f"{self._question(inputs, target, _shown_each)}\n\n{_ONE}"
 
     def verdict(self, target: int) -> str:
         """What stands between an input and the yes or no."""
-        return f"\nDoes it come from the same interest as {self.title(target)}, yes or no? Answer:"
+        return _verdict(self.title(target))
 
     def for_numbers(self, inputs: Sequence[int], target: int) -> str:
         """The question, to be answered by JSON."""
-        return f"{self._instance(inputs, target)}\n\n{_NUMBERS}\nAnswer: "
+        return f"{self._question(inputs, target, _shown_numbers)}\n\n{_NUMBERS}\nAnswer: "
 
     def for_tags(self, inputs: Sequence[int], target: int) -> str:
         """The question, to be answered by titles in a tag."""
-        return f"{self._instance(inputs, target)}\n\n{_TAGS}\nAnswer: "
+        return f"{self._question(inputs, target, _shown_tags)}\n\n{_TAGS}\nAnswer: "
 
-    def _instance(self, inputs: Sequence[int], target: int) -> str:
+    def _question(self, inputs: Sequence[int], target: int, shown: Callable[[Example], str]) -> str:
         prompt = self.prompt
-        told = [part for part in (f"{prompt.profile} {prompt.plan}", prompt.restriction, prompt.example) if part]
-        listed = [f"{number}. {self._told(item)}" for number, item in enumerate(inputs, 1)]
-        return "\n\n".join([*told, "\n".join(["Earlier choices:", *listed, f"Last choice: {self._told(target)}"])])
+        told = [f"{prompt.profile} {prompt.plan}", prompt.restriction]
+        if (example := prompt.example) is not None:
+            listed = _listed([f'"{title}"' for title in example.inputs], f'"{example.target}"')
+            told.append(f"{_BEFORE_EXAMPLE}\n\n{listed}\n{shown(example)}\n\n{_AFTER_EXAMPLE}")
+        told.append(_listed([self._told(item) for item in inputs], self._told(target)))
+        return "\n\n".join(part for part in told if part.strip())
 
     def _told(self, item: int) -> str:
         summary = clean_title(self.memory.get(item), MAX_SUMMARY_LENGTH)
         return self.title(item) if summary == UNTITLED else f"{self.title(item)} ({summary})"
+
+
+def _listed(inputs: Sequence[str], target: str) -> str:
+    numbered = [f"{number}. {text}" for number, text in enumerate(inputs, 1)]
+    return "\n".join(["Earlier choices:", *numbered, f"Last choice: {target}"])
+
+
+def _verdict(target: str) -> str:
+    return f"\nDoes it come from the same interest as {target}, yes or no? Answer:"
+
+
+def _shown_each(example: Example) -> str:
+    verdict = _verdict(f'"{example.target}"')
+    return "\n".join(
+        f'{_ONE}"{title}"{verdict} {"yes" if goes else "no"}'
+        for title, goes in zip(example.inputs, example.goes, strict=True)
+    )
+
+
+def _shown_numbers(example: Example) -> str:
+    numbers = [number for number, goes in enumerate(example.goes, 1) if goes]
+    return "Answer: " + json.dumps({"relevant": numbers})
+
+
+def _shown_tags(example: Example) -> str:
+    named = [title for title, goes in zip(example.inputs, example.goes, strict=True) if goes]
+    return f"Answer: <answer>{'; '.join(named) or 'NONE'}</answer>"
