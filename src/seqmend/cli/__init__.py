@@ -2,7 +2,10 @@
 
 from seqmend.cli import (
     assets,
+    augmenting,
     bench,
+    bench_augment,
+    bench_correct_studies,
     bench_denoise,
     bench_scorers,
     bench_scoring,
@@ -17,7 +20,10 @@ from seqmend.cli.app import app, main
 __all__ = [
     "app",
     "assets",
+    "augmenting",
     "bench",
+    "bench_augment",
+    "bench_correct_studies",
     "bench_denoise",
     "bench_scorers",
     "bench_scoring",

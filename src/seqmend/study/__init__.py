@@ -1,6 +1,8 @@
 """Studies: from a configuration through cached stages to a run directory, and the benchmarks behind every claim."""
 
 from seqmend.study.applying import apply_ledger, export_run, undo_ledger
+from seqmend.study.augment_cost import estimate_augment
+from seqmend.study.augmenting import Augmented, asrep_ledger, augment, augment_split
 from seqmend.study.backbones import BackbonesConfig, bench_backbones, bench_scaling
 from seqmend.study.comparison import compare_runs
 from seqmend.study.config import ARMS, DataConfig, LanguageConfig, NoiseConfig, RunConfig
@@ -19,6 +21,7 @@ from seqmend.study.training import evaluate_backbone, train_backbone
 
 __all__ = [
     "ARMS",
+    "Augmented",
     "BackbonesConfig",
     "Corrected",
     "DataConfig",
@@ -26,6 +29,9 @@ __all__ = [
     "NoiseConfig",
     "RunConfig",
     "apply_ledger",
+    "asrep_ledger",
+    "augment",
+    "augment_split",
     "bench_backbones",
     "bench_detect",
     "bench_detect_by_name",
@@ -42,6 +48,7 @@ __all__ = [
     "demo_config",
     "denoise",
     "estimate",
+    "estimate_augment",
     "evaluate_backbone",
     "export_run",
     "read_data",

@@ -1,0 +1,79 @@
+"""What augmenting a log would ask and cost, before anything is trained or spent."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from seqmend import assets
+from seqmend.errors import InputError
+from seqmend.llm import CountingModel, LocalModel
+from seqmend.menders.augment import forecast
+from seqmend.progress import Progress, silent
+from seqmend.study.augmenting import seen_part, split_of
+from seqmend.study.config import RunConfig
+
+_PROBE, _PROBE_WRITTEN = 48, 4
+
+
+def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float | None = None) -> dict[str, Any]:
+    """What `augment` would ask a language model with these settings and an empty journal; nothing is written.
+
+    Args:
+        config: Of the call.
+        progress: Told what is being done.
+        rate: Tokens per second; measured on a few of the questions where absent.
+
+    Returns:
+        `parts` (`purpose, calls, prompt_tokens, completion_tokens, seconds`), `total` (the same sums), `rate` and
+        `users` (how many would be augmented).
+
+    Raises:
+        InputError: The log or the settings cannot be used, or the model is a server's: its tokenizer is not here.
+        ResourceError: A model or corpus cannot be fetched or loaded.
+    """
+    language = config.language
+    if language.model is None or language.served_model is not None:
+        raise InputError(
+            "what would be asked cannot be counted",
+            where=f"language.model = {language.model}",
+            expected="a model in this process, whose tokenizer is here",
+        )
+    split = split_of(config, progress)
+    model = LocalModel.load(assets.resolve(language.model, "model", progress), progress=progress)
+    counting = CountingModel(model.tokenizer)
+    progress("counting tokens", 0, 0)
+    seen, totals = seen_part(config, split), split.sequences.lengths
+    parts = forecast(config.augment, seen, totals, counting)
+    if rate is None:
+        progress("measuring the speed", 0, 0)
+        rate = _measured(model, counting, config.augment.max_new_tokens)
+    entries: list[dict[str, Any]] = [
+        {
+            "purpose": part.purpose,
+            **{name: getattr(part.usage, name) for name in ("calls", "prompt_tokens", "completion_tokens")},
+            "seconds": (part.usage.prompt_tokens + part.usage.completion_tokens) / rate,
+        }
+        for part in parts
+    ]
+    names = ("calls", "prompt_tokens", "completion_tokens", "seconds")
+    up_to = config.augment.augment_up_to
+    return {
+        "users": int(((seen.lengths > 0) & (totals <= (np.inf if up_to is None else up_to))).sum()),
+        "parts": entries,
+        "total": {name: sum(entry[name] for entry in entries) for name in names},
+        "rate": rate,
+    }
+
+
+def _measured(model: LocalModel, counting: CountingModel, max_new_tokens: int) -> float:
+    """Tokens per second, reading and writing together, of some of the counted questions."""
+    closed, open_ = counting.asked["choose"], counting.asked["write_objects"]
+    if closed:
+        model.choose(closed[:2])
+    before, begin = model.usage.tokens, time.perf_counter()
+    if closed:
+        model.choose(closed[:: max(1, len(closed) // _PROBE)][:_PROBE])
+    else:
+        model.write(open_[:: max(1, len(open_) // _PROBE_WRITTEN)][:_PROBE_WRITTEN], max_new_tokens)
+    return max(model.usage.tokens - before, 1) / max(time.perf_counter() - begin, 1e-6)
