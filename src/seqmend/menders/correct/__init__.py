@@ -16,10 +16,12 @@ from seqmend.menders.correct.judges import (
 )
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, label
 from seqmend.menders.correct.marks import Marks, mark
+from seqmend.menders.correct.memory import Memory, Summary
 from seqmend.menders.correct.mender import NAME, Corrector, Instances
 from seqmend.menders.correct.prompt import Example, Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
+from seqmend.menders.correct.summaries import make_memory
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
 from seqmend.menders.correct.variants import choose_example, start_prompts
 
@@ -38,6 +40,7 @@ __all__ = [
     "LabelledConfig",
     "LearnedScore",
     "Marks",
+    "Memory",
     "MemoryConfig",
     "Part",
     "Prompt",
@@ -46,6 +49,7 @@ __all__ = [
     "Score",
     "ScoreJudge",
     "Signal",
+    "Summary",
     "Teacher",
     "TextualGradientConfig",
     "Trial",
@@ -59,6 +63,7 @@ __all__ = [
     "dropped",
     "forecast",
     "label",
+    "make_memory",
     "mark",
     "of_known_noise",
     "pace",
