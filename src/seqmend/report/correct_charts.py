@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seqmend.errors import InputError
+from seqmend.report.panels import Dot, DotRow, Line, Panel, draw_dot_rows, draw_panels
 from seqmend.report.svg import BY_SCHEME, Canvas, Colours, Scale
-from seqmend.report.wording import count, number, percent
+from seqmend.report.wording import backbone_name, count, interval, metric_name, number, percent, signed
 
 _WIDTH, _HEIGHT = 928, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 58, 34, 50
@@ -62,3 +64,137 @@ def picture_chart(picture: Sequence[Mapping[str, Any]], colours: Colours = BY_SC
 def _bucket(bucket: Mapping[str, Any]) -> str:
     least, most = bucket["least"], bucket["most"]
     return count(least) if least == most else f"{count(least)}–{count(most)}"
+
+
+# -------------------------------------------------------------------------------------------------------------- studies
+
+_JUDGES = {
+    "model": "Language model",
+    "learned": "Learned, no language model",
+    "titles": "Likeness of titles",
+    "co-occurrence": "Co-occurrence",
+    "random": "Chance",
+}
+_GROUPS = {"low": ("series-1", False), "high": ("series-3", True)}
+_GROUP_NAMES = {"low": "Rare company (mco up to the median)", "high": "Common company"}
+_SIGNALS = ("mended", "series-1", "llm-free", "random", "series-3", "series-2", "series-4")
+
+
+def noise_chart(figures: Mapping[str, Any]) -> Canvas:
+    """F1 of dropped inputs by backbone, judge and group of company."""
+    rows: list[DotRow] = []
+    for backbone, found in figures["backbones"].items():
+        for judge, groups in found["quality"].items():
+            known = [group for group in _GROUPS if groups[group]["f1"]["mean"] is not None]
+            dots = [Dot(groups[g]["f1"]["mean"], groups[g]["f1"]["ci95"], *_GROUPS[g]) for g in known]
+            parts = [[number(groups[g][key]["mean"], 2) for key in ("precision", "recall")] for g in known]
+            notes = [f"precision {precision}, recall {recall}" for precision, recall in parts]
+            if dots:
+                rows.append(DotRow(f"{backbone_name(backbone)}: {_JUDGES.get(judge, judge)}", dots, notes))
+    return draw_dot_rows(
+        f"Inputs that were noise and dropped on {figures['corpus']}",
+        _about(figures),
+        rows,
+        "F1 of dropped inputs against the injected noise",
+        [],
+        [(_GROUP_NAMES[group], *style) for group, style in _GROUPS.items()],
+    )
+
+
+def selection_chart(figures: Mapping[str, Any]) -> Canvas:
+    """What every signal's choice holds and what is found in it, by its size."""
+    signals = list(dict.fromkeys(row["signal"] for row in figures["rows"]))
+
+    def lines(key: str) -> list[Line]:
+        found: list[Line] = []
+        for place, signal in enumerate(signals):
+            rows = [row for row in figures["rows"] if row["signal"] == signal and row[key]["mean"] is not None]
+            points = [(row["share"], row[key]["mean"], row[key]["ci95"]) for row in rows]
+            found.append(Line(signal.capitalize(), points, _SIGNALS[place % len(_SIGNALS)]))
+        return [line for line in found if line.points]
+
+    titles = {
+        "spoiled": "Chosen instances with noise in them",
+        "f1": "F1 of dropped inputs",
+        "target_recall": "Noise targets changed",
+        "hit_rate": "Noise targets replaced by the true item",
+    }
+    panels = [Panel(title, "Share of the instances asked about", lines(key)) for key, title in titles.items()]
+    panels = [panel for panel in panels if panel.lines]
+    return draw_panels(f"Whom to ask about on {figures['corpus']}", _about(figures), panels)
+
+
+def versions_chart(figures: Mapping[str, Any]) -> Canvas:
+    """Ranking quality of every version of the instances."""
+    metric = "ndcg@10"
+    raw = figures["ranking"]["raw"][metric]
+    rows: list[DotRow] = []
+    for version, found in figures["ranking"].items():
+        if version != "raw":
+            style = {"corrected": "mended", "oracle": "oracle", "oracle_uncertain": "oracle"}.get(version, "series-3")
+            gap = found[metric]["difference"]
+            note = f"{signed(gap['difference'])} ({interval(gap['ci95'], sign=True)})"
+            dot = Dot(found[metric]["mean"], found[metric]["ci95"], style, not version.endswith("_continued"))
+            rows.append(DotRow(version.replace("_", " ").capitalize(), [dot], [note]))
+    return draw_dot_rows(
+        f"Versions of the training instances: {metric_name(metric)} of {backbone_name(figures['backbone'])} on "
+        f"{figures['corpus']}",
+        f"{_about(figures)}; 95% interval over users and seeds; at the right: to the raw log",
+        rows,
+        f"{metric_name(metric)} over the whole catalogue, higher is better",
+        [("raw", raw["mean"])],
+        [("Trained afresh", "series-3", True), ("Continued from the raw log's weights", "series-3", False)],
+    )
+
+
+def prompts_chart(figures: Mapping[str, Any]) -> Canvas:
+    """F1 of dropped inputs under every variant of the question."""
+    rows: list[DotRow] = []
+    for variant, groups in figures["quality"].items():
+        f1 = groups["all"]["f1"]
+        if f1["mean"] is not None:
+            colour = "mended" if variant == "model" else "series-3"
+            name_ = "The question as it is" if variant == "model" else variant.replace("_", " ").capitalize()
+            note = f"AUROC {number(groups['all']['auroc']['mean'], 3)}"
+            rows.append(DotRow(name_, [Dot(f1["mean"], f1["ci95"], colour)], [note]))
+    return draw_dot_rows(
+        f"Variants of the question on {figures['corpus']}",
+        _about(figures),
+        rows,
+        "F1 of dropped inputs against the injected noise",
+        [],
+        [],
+    )
+
+
+def correct_chart_svg(figures: Mapping[str, Any]) -> str:
+    """The figure of a study of the correct mender, as an SVG file of its own.
+
+    Args:
+        figures: What the study's command wrote with `--json`.
+
+    Raises:
+        InputError: No study of that name has a figure.
+    """
+    draw = {
+        "correct-noise": noise_chart,
+        "correct-selection": selection_chart,
+        "correct-ablations": versions_chart,
+        "correct-prompts": prompts_chart,
+    }
+    study = figures.get("study")
+    if study not in draw:
+        raise InputError(f"there is no figure for {study!r}", expected=", ".join(draw))
+    return draw[study](figures).file()
+
+
+def _about(figures: Mapping[str, Any]) -> str:
+    noise = figures["noise"]
+    parts = [
+        f"{count(figures['users'])} users, {count(figures['items'])} items",
+        f"{percent(noise['ratio'])} {noise['kind']} noise" if noise else "",
+        f"{figures['model']}, teacher {figures['teacher']}",
+        f"{percent(figures['uncertain_share'])} asked about",
+        f"{len(figures['seeds'])} seed(s)",
+    ]
+    return ", ".join(part for part in parts if part)

@@ -60,9 +60,10 @@ def uncertainty(
     """How little the recommender knows of every instance, float64 [R] in [0, 1]; high = uncertain.
 
     "native": the backbone's own measure, that of its method where it is a robust one, or what was observed while it
-    learned, where `reliability` is given. "deviation": of the target's rank over epochs, which needs `reliability` from
-    `TrainingDynamics`. "rank": 1 - the target's rank percentile. "dropout": the variance of the target's score under
-    dropout, as a rank. "co-occurrence" (the rarest first) and "random" ask no recommender: they are controls.
+    learned, where `reliability` is given. "reliability": the least reliable by that measure. "deviation": of the
+    target's rank over epochs, which needs `reliability` from `TrainingDynamics`. "rank": 1 - the target's rank
+    percentile. "dropout": the variance of the target's score under dropout, as a rank. "co-occurrence" (the rarest
+    first) and "random" ask no recommender: they are controls.
 
     A plain backbone is over-confident of the instances that it has learned: give it what was observed in training, or
     one that was trained without them.
@@ -86,6 +87,8 @@ def uncertainty(
     match signal:
         case "native":
             values = (reliability or backbone.reliability(rows)).uncertainty
+        case "reliability":
+            values = 1 - (reliability or backbone.reliability(rows)).reliability
         case "deviation":
             if reliability is None or "deviation" not in reliability.signals:
                 raise InputError(

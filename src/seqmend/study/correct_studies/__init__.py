@@ -1,0 +1,22 @@
+"""The studies of the correct mender: known noise, selection, versions of the instances, and parts of the question."""
+
+from seqmend.study.correct_studies.ablations import ARMS, correct_ablations
+from seqmend.study.correct_studies.case import JUDGES
+from seqmend.study.correct_studies.noise import BACKBONES, correct_noise
+from seqmend.study.correct_studies.prompts import VARIANTS, correct_prompts
+from seqmend.study.correct_studies.quality import GROUPS
+from seqmend.study.correct_studies.selection import SHARES, SIGNALS, correct_selection
+
+__all__ = [
+    "ARMS",
+    "BACKBONES",
+    "GROUPS",
+    "JUDGES",
+    "SHARES",
+    "SIGNALS",
+    "VARIANTS",
+    "correct_ablations",
+    "correct_noise",
+    "correct_prompts",
+    "correct_selection",
+]

@@ -1,0 +1,230 @@
+"""What the correct studies share: known noise under one seed, a recommender's doubts, and every judge's corrections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, TypeAdapter
+
+from seqmend.errors import InputError
+from seqmend.interactions import NoiseKind, Noisy, Sequences
+from seqmend.menders.correct import (
+    CorrectConfig,
+    Correction,
+    Corrector,
+    Score,
+    at_random,
+    by_co_occurrence,
+    by_title,
+    co_occurrence,
+)
+from seqmend.progress import Progress
+from seqmend.recommenders import BackboneConfig, TrainingConfig
+from seqmend.study.arms import HeldOut
+from seqmend.study.config import RunConfig
+from seqmend.study.correct_studies.quality import Truth
+from seqmend.study.correcting import Recommender, at_same_rate, equal_steps, learned_score, title_vectors
+from seqmend.study.denoise_studies.retraining import raw_arm
+from seqmend.study.denoise_studies.setting import Setting, make_noise
+from seqmend.study.parallel import Pool
+from seqmend.study.readers import Readers
+from seqmend.study.stages import RunDirectory
+from seqmend.study.trainings import begin_training, finish_training, kept_model
+
+Int32 = npt.NDArray[np.int32]
+Noise = tuple[NoiseKind, float]
+
+JUDGES = ("model", "learned", "titles", "co-occurrence", "random")
+"""Who corrects: the language model; judges without one, who find as many inputs foreign; chance, which does as much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One repetition with one backbone.
+
+    Attributes:
+        seed: Of noise, training and chance.
+        config: Of the studies' run, the backbone sized for the instances.
+        noisy: The noise.
+        held_out: What is measured.
+        recommender: Trained on the noisy log; it is the raw arm.
+        raw: Its ranks of the test targets.
+        model: Folder that its weights lie in.
+        corrector: Fitted.
+        readers: Who reads titles.
+    """
+
+    seed: int
+    config: RunConfig
+    noisy: Noisy
+    held_out: HeldOut
+    recommender: Recommender
+    raw: npt.NDArray[np.int64]
+    model: Path
+    corrector: Corrector
+    readers: Readers
+
+    @property
+    def train(self) -> Sequences:
+        """The noisy training part."""
+        return self.noisy.split.train
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Of all arms: equally many steps, none of them ended early."""
+        return _equal(self.config, self.seed, len(self.recommender.rows))
+
+    def with_settings(self, **changes: Any) -> Corrector:
+        """The corrector with other settings; what it has asked before is in the journal."""
+        return _corrector(self.config.correct.model_copy(update=changes), self)
+
+    def truth(self, corrections: Sequence[Correction]) -> Truth:
+        """The noise in uncertain instances."""
+        closest = self.corrector.instances(self.train).closest
+        return Truth.of(corrections, self.noisy, float(np.median(closest)) if len(closest) else 0.0)
+
+    def judged(self, corrector: Corrector, corrections: list[Correction], judge: str) -> list[Correction]:
+        """What a judge makes of the same instances.
+
+        Args:
+            corrector: Who chose them.
+            corrections: The language model's.
+            judge: One of `JUDGES`.
+
+        Raises:
+            InputError: Likeness of titles without an encoder.
+        """
+        if judge == "model":
+            return corrections
+        if judge == "random":
+            rng = np.random.default_rng([self.seed, 1])
+            return at_random(corrections, corrector.candidates(corrections, self.train), rng)
+        return corrector.judge(self.train, at_same_rate(self._score(judge), corrections))
+
+    def _score(self, judge: str) -> Score:
+        if judge == "co-occurrence":
+            return by_co_occurrence(co_occurrence(self.train))
+        if judge == "learned":
+            return learned_score(self.train, self.readers, self.config.correct.max_length, self.seed)
+        vectors = title_vectors(self.train, self.readers)
+        if vectors is None:
+            raise InputError("likeness of titles needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
+        return by_title(vectors)
+
+
+def make_case(
+    setting: Setting,
+    noise: Noise,
+    seed: int,
+    backbone: str,
+    readers: Readers,
+    directory: RunDirectory,
+    workers: Pool,
+    progress: Progress,
+) -> Case:
+    """Inject noise, train the recommender on what results, fit the mender.
+
+    Args:
+        setting: The log and the settings.
+        noise: Kind and ratio.
+        seed: Of everything random.
+        backbone: Name of the recommender.
+        readers: With a language model.
+        directory: Keeps the training.
+        workers: Who trains.
+        progress: Told what is being done.
+    """
+    config = setting.config.model_copy(update={"backbone": sized(setting.config, backbone), "form": "instance"})
+    noisy = make_noise(setting.clean, *noise, seed, config.language.encoder, progress)
+    held_out = HeldOut.of(noisy.split, setting.clean)
+    data = raw_arm(noisy)
+    n_rows = int(np.maximum(noisy.split.train.lengths - 1, 0).sum())
+    arm = f"{backbone}-{noise[0]}-{noise[1]:g}-raw"
+    training = begin_training(
+        directory,
+        workers,
+        arm,
+        data,
+        held_out,
+        config.backbone,
+        "instance",
+        _equal(config, seed, n_rows),
+        watched=True,
+    )
+    ranks = finish_training(directory, training)
+    folder = kept_model(directory, arm, seed)
+    recommender = Recommender.load(folder, noisy.split.train)
+    assert readers.model is not None
+    correct = config.correct.model_copy(update={"seed": seed})
+    config = config.model_copy(update={"correct": correct})
+    corrector = Corrector(correct, readers.model, recommender.backbone, recommender.reliability, progress=progress).fit(
+        noisy.split.train
+    )
+    return Case(seed, config, noisy, held_out, recommender, ranks["as_is"].to_numpy(), folder, corrector, readers)
+
+
+def sized(config: RunConfig, name: str) -> BackboneConfig:
+    """A backbone that reads as many inputs as an instance has, with the settings' own sizes where it is theirs.
+
+    Args:
+        config: Settings.
+        name: Of the backbone.
+
+    Raises:
+        InputError: There is no such backbone.
+    """
+    adapter: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)
+    length = {"max_length": config.correct.max_length}
+    own = config.backbone.model_dump(exclude_unset=True) if config.backbone.name == name else {}
+    try:
+        plain = adapter.validate_python({"name": name})
+    except ValueError as error:
+        raise InputError(f"no backbone is called {name!r}", expected="what seqmend train knows") from error
+    if isinstance(getattr(plain, "encoder", None), BaseModel):
+        return adapter.validate_python({**own, "name": name, "encoder": {**own.get("encoder", {}), **length}})
+    return adapter.validate_python({**own, "name": name, **length})
+
+
+def identity(setting: Setting, noise: Noise, seed: int, backbone: str) -> list[Any]:
+    """Everything that decides a case, for a stage's key."""
+    config = setting.config
+    return [
+        setting.clean.sequences.fingerprint,
+        config.correct.model_dump(),
+        config.language.model_dump(include={"model", "encoder"}),
+        sized(config, backbone).model_dump(),
+        config.training.model_dump(),
+        noise,
+        seed,
+    ]
+
+
+def refuse_unusable(setting: Setting, noise: Noise, *, clean: bool = False) -> None:
+    """Raise an `InputError` for settings that the studies cannot be made with, before anything is written.
+
+    Args:
+        setting: The log and the settings.
+        noise: Kind and ratio.
+        clean: Whether a log without injected noise can be studied.
+    """
+    if setting.config.language.model is None:
+        raise InputError("the study asks a language model, and there is none", fix="name one with --model")
+    if noise[0] == "insertion":
+        raise InputError("an inserted item has taken no item's place, so that no target can be found again",
+                         expected="uniform, popularity, hard, burst or shared-account")  # fmt: skip
+    if not (0 <= noise[1] < 1) or (noise[1] == 0 and not clean):
+        raise InputError(f"the noise ratio is {noise[1]:g}", expected="a share above 0 and below 1")
+
+
+def _equal(config: RunConfig, seed: int, n_rows: int) -> TrainingConfig:
+    training = config.training.model_copy(update={"seed": seed, "patience": config.training.epochs})
+    return equal_steps(training, n_rows)
+
+
+def _corrector(config: CorrectConfig, case: Case) -> Corrector:
+    given = case.corrector
+    made = Corrector(config, given.model, given.backbone, given.reliability, given.prompt, given.memory)
+    return replace(made, progress=given.progress).fit(case.train)

@@ -1,0 +1,129 @@
+import json
+import xml.etree.ElementTree as ElementTree
+
+import polars as pl
+import pytest
+
+from seqmend.errors import InputError
+from seqmend.report import correct_chart_svg
+from seqmend.study.correct_studies import (
+    correct_ablations,
+    correct_noise,
+    correct_prompts,
+    correct_selection,
+)
+
+JUDGES = ("model", "learned", "co-occurrence", "random")
+NOISE = ("uniform", 0.1)
+
+
+def drawn(figures) -> str:
+    """All texts of the study's figure, which is well-formed SVG and JSON can hold its data."""
+    svg = correct_chart_svg(json.loads(json.dumps(figures, allow_nan=False)))
+    return " ".join(ElementTree.fromstring(svg).itertext())
+
+
+def test_one_who_knows_the_kinds_undoes_noise_that_chance_does_not(setting, asked, tmp_path):
+    figures = correct_noise(setting, NOISE, tmp_path, backbones=["sasrec"], judges=JUDGES)
+    (found,) = figures["backbones"].values()
+    of = {judge: groups["all"] for judge, groups in found["quality"].items()}
+    for key in ("precision", "recall", "target_precision"):
+        assert of["model"][key]["mean"] > of["random"][key]["mean"] + 0.3, key
+    assert of["model"]["auroc"]["mean"] > 0.85
+    gap = found["beside"]["random"]["all"]["f1"]
+    assert 0 < gap["ci95"][0] < gap["difference"] < gap["ci95"][1]
+    assert found["actions"][0]["random"] == found["actions"][0]["model"]
+    for judge in JUDGES:
+        parts = [found["quality"][judge][group]["noise_inputs"]["mean"] for group in ("low", "high")]
+        assert sum(parts) == of[judge]["noise_inputs"]["mean"] > 20
+    assert "Chance" in drawn(figures)
+
+
+def test_a_second_study_asks_and_trains_nothing(setting, asked, tmp_path):
+    figures = correct_noise(setting, NOISE, tmp_path, backbones=["sasrec"], judges=JUDGES, train=True)
+    ranking = figures["backbones"]["sasrec"]["ranking"]
+    assert set(ranking) == {"raw", "oracle", "oracle_uncertain", *JUDGES}
+    for row in ranking.values():
+        low, high = row["ndcg@10"]["ci95"]
+        assert low <= row["ndcg@10"]["mean"] <= high
+    side = figures["backbones"]["sasrec"]["side_effects"][0]
+    assert side["oracle"]["instances"] == 1
+    assert sum(side["model"]["lengths"]) == pytest.approx(1)
+    n_asked = len(asked.questions)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").iterdir()}
+    assert correct_noise(setting, NOISE, tmp_path, backbones=["sasrec"], judges=JUDGES, train=True) == figures
+    assert len(asked.questions) == n_asked
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_every_signal_chooses_as_many(setting, asked, tmp_path):
+    figures = correct_selection(setting, NOISE, tmp_path, signals=["native", "random"], shares=(0.1, 0.3))
+    rows = {(row["signal"], row["share"]): row for row in figures["rows"]}
+    for share in (0.1, 0.3):
+        assert rows["native", share]["instances"] == rows["random", share]["instances"]
+    assert rows["native", 0.1]["instances"]["mean"] < rows["native", 0.3]["instances"]["mean"]
+    assert rows["native", 0.1]["spoiled"]["mean"] > rows["random", 0.1]["spoiled"]["mean"]
+    assert "Whom to ask about" in drawn(figures)
+
+
+def test_versions_are_trained_with_equally_many_steps(setting, asked, tmp_path):
+    arms = ["dropped", "weighted_down", "inputs_only", "first_candidate", "corrected_continued", "raw_continued"]
+    figures = correct_ablations(setting, NOISE, tmp_path, arms=arms)
+    assert set(figures["ranking"]) == {"raw", "corrected", "oracle", "oracle_uncertain", *arms}
+    (side,) = {json.dumps(one["dropped"]["instances"]) for one in figures["side_effects"]}
+    assert float(side) == pytest.approx(0.8, abs=0.01)
+    assert figures["side_effects"][0]["inputs_only"]["instances"] == 1
+    assert figures["beside"]["raw"]["ndcg@10"]["difference"] == pytest.approx(
+        figures["ranking"]["corrected"]["ndcg@10"]["difference"]["difference"]
+    )
+    assert "Continued" in drawn(figures)
+
+
+def test_a_log_without_noise_can_be_corrected(setting, asked, tmp_path):
+    figures = correct_ablations(setting, ("uniform", 0.0), tmp_path, arms=["dropped"])
+    assert set(figures["ranking"]) == {"raw", "corrected", "dropped"}
+    assert figures["noise"] is None
+    assert "Versions" in drawn(figures)
+
+
+def test_knowledge_is_lost_under_other_titles_and_not_in_another_order(setting, asked, tmp_path):
+    figures = correct_prompts(setting, NOISE, tmp_path, variants=["shuffled_order", "shuffled_titles", "no_plan"])
+    f1 = {variant: groups["all"]["f1"]["mean"] for variant, groups in figures["quality"].items()}
+    assert f1["shuffled_order"] == f1["model"] == f1["no_plan"] > f1["shuffled_titles"] + 0.3
+    assert "shuffled titles" in drawn(figures).casefold()
+
+
+@pytest.mark.parametrize(
+    ("study", "options", "message"),
+    [
+        (correct_noise, {"backbones": ["spider"]}, "no backbone is called 'spider'"),
+        (correct_selection, {"signals": ["hearsay"]}, "no signal is called 'hearsay'"),
+        (correct_selection, {"shares": [0.0]}, "not in (0, 1]"),
+        (correct_ablations, {"arms": ["halo"]}, "no arm is called 'halo'"),
+        (correct_prompts, {"variants": ["louder"]}, "no variant is called 'louder'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(study, options, message, setting, tmp_path):
+    with pytest.raises(InputError) as refused:
+        study(setting, NOISE, tmp_path / "out", **options)
+    assert message in str(refused.value)
+    with pytest.raises(InputError, match="inserted item"):
+        study(setting, ("insertion", 0.1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_prints_and_writes_the_figures(seqmend, log_files, tiny_folder, tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for source, name in zip(log_files, ("interactions", "items"), strict=True):
+        pl.read_csv(source).write_parquet(folder / f"{name}.parquet")
+    sizes = ("backbone.embedding_size=16", "backbone.n_layers=1", "backbone.n_heads=1", "training.epochs=1")
+    options = [part for size in (*sizes, "language.encoder=none") for part in ("--set", size)]
+    files = ("--json", tmp_path / "f.json", "--figure", tmp_path / "f.svg", "--out", tmp_path / "o")
+    less = ("--max-users", 30, "--seeds", 1, "--share", 0.1, "--backbones", "sasrec", *options)
+    code, out, err = seqmend("bench", "correct-noise", folder, "--model", tiny_folder, *less, *files, "--train")
+    assert code == 0, err
+    assert "Corrections of what sasrec doubts" in out
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["backbones"]["sasrec"]["cost"][0]["stages"]["inputs"]["calls"] > 0
+    assert (tmp_path / "f.svg").read_text().startswith("<svg")
