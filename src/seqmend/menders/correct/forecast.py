@@ -65,6 +65,7 @@ def pace(corrector: Corrector, sequences: Sequences) -> float | None:
     """Tokens per second, measured on the first questions, whose answers are kept; None where all are known."""
     first = [Asked(one.questioned, one.target) for one in corrector.uncertain(sequences)[:_PROBED]]
     before = replace(corrector.model.usage)
-    corrector.teacher(sequences).ask(first)
+    with corrector.metered("inputs"):
+        corrector.teacher(sequences).ask(first)
     used = corrector.model.usage.minus(before)
     return used.tokens / used.seconds if used.tokens and used.seconds else None

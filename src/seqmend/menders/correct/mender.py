@@ -101,7 +101,7 @@ class Corrector:
             )
         self._pairs, self._found = co_occurrence(train), None
         teacher = self.teacher(train)
-        with self._metered("calibration"):
+        with self.metered("calibration"):
             is_measured = teacher.writes and self.config.calibration_rows > 0
             self.trust = self._measured_trust(teacher, train) if is_measured else None
         return self
@@ -154,7 +154,7 @@ class Corrector:
         """
         config, teacher = self.config, judge or self.teacher(sequences)
         found = self.uncertain(sequences)
-        with self._metered("inputs"):
+        with self.metered("inputs"):
             verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
         found = [
             one.after(self._without_repeats(one, v), config.stages) for one, v in zip(found, verdicts, strict=True)
@@ -171,7 +171,7 @@ class Corrector:
                 if item != PADDING and not (config.lazy and any(trial.fits for trial in trials[n]))
             ]
             questions = [Asked(found[open_[n]].questioned, int(proposed[n, column])) for n in asked]
-            with self._metered("targets"):
+            with self.metered("targets"):
                 answers = teacher.ask(questions, self.progress, f"asking about candidate {column + 1}")
             for n, answer in zip(asked, answers, strict=True):
                 trials[n].append(Trial(int(proposed[n, column]), answer))
@@ -219,7 +219,8 @@ class Corrector:
         return candidates(self.backbone, sequences, numbers, self.config.max_length, self.config.n_candidates)
 
     @contextmanager
-    def _metered(self, stage: str) -> Generator[None]:
+    def metered(self, stage: str) -> Generator[None]:
+        """What is newly asked within counts as spent on a stage."""
         before = replace(self.model.usage)
         yield
         self.spent.setdefault(stage, Usage()).add(self.model.usage.minus(before))

@@ -1,0 +1,197 @@
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from seqmend.errors import InputError
+from seqmend.interactions import leave_one_out
+from seqmend.ledger import Ledger
+from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
+from seqmend.progress import silent
+from seqmend.recommenders import rows_from_sequences, with_instance_edits
+from seqmend.study import correct_split, read_data
+from seqmend.study.correcting import equal_steps
+from seqmend.study.readers import Readers
+
+SMALL = {
+    "language": {"model": "smollm2-135m", "encoder": None},  # a stub answers
+    "training": {"epochs": 2, "batch_size": 64},
+    "correct": {"uncertain_share": 0.15, "max_length": 4},
+    "noise": None,
+}
+
+
+class KnowsKinds:
+    """Says that an input goes with a target of its kind; dies when it has answered so many questions."""
+
+    identity = "knows kinds"
+    capability = "exact"
+
+    def __init__(self, dies_after=None):
+        self.usage, self.questions, self.dies_after = Usage(), [], dies_after
+
+    def choose(self, questions):
+        if self.dies_after is not None and len(self.questions) >= self.dies_after:
+            raise KeyboardInterrupt
+        self.questions += questions
+        self.usage.add(Usage(len(questions), 10 * len(questions), 0, 0.01))
+        return [Answer(np.array([self._goes(c, q.verdict) for c in q.choices]), None) for q in questions]
+
+    def _goes(self, choice, verdict):
+        target = re.findall('"([^"]*)"', verdict)[0]
+        return 0.9 if choice.strip('"').split()[:2] == target.split()[:2] else 0.1
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory, make_log, make_config):
+    """Settings and split of a log in which every tenth interaction is of another kind."""
+    folder = tmp_path_factory.mktemp("log")
+    interactions, items = make_log(folder, n_users=60, length=12)
+    rng = np.random.default_rng(1)
+    log = pl.read_csv(interactions)
+    other = pl.Series([f"i{(int(item[1]) + 1 + rng.integers(3)) % 4}{item[2:]}" for item in log["item_id"]])
+    is_noise = pl.Series(rng.random(len(log)) < 0.1)
+    log.with_columns(item_id=pl.when(is_noise).then(other).otherwise("item_id")).write_csv(interactions)
+    config = make_config(interactions, items, **SMALL)
+    return config, leave_one_out(read_data(config.data).sequences)
+
+
+def corrected(noisy, model, folder, **changes):
+    config, split = noisy
+    config = config.model_copy(update={"correct": config.correct.model_copy(update=changes)})
+    journaled = JournaledModel(model, Journal(folder / "journal.sqlite"), chunk=8)
+    with journaled.journal:
+        return correct_split(config, split, Readers(None, journaled), folder / "work", silent)
+
+
+def test_a_run_that_is_killed_after_any_call_asks_nothing_twice(noisy, tmp_path):
+    whole = KnowsKinds()
+    expected = corrected(noisy, whole, tmp_path / "whole")
+    killed = [KnowsKinds(dies_after=n) for n in (0, 8, 40)]
+    for model in killed:
+        with pytest.raises(KeyboardInterrupt):
+            corrected(noisy, model, tmp_path / "killed")
+    last = KnowsKinds()
+    found = corrected(noisy, last, tmp_path / "killed")
+    asked = [question for model in (*killed, last) for question in model.questions]
+    assert len(asked) == len(whole.questions) > 60
+    assert set(asked) == set(whole.questions)
+    columns = ["edit_id", "confidence", "status"]
+    for ours, theirs in ((found.ledger, expected.ledger), (found.random, expected.random)):
+        assert len(ours) > 0
+        assert ours.edits.select(columns).equals(theirs.edits.select(columns))
+
+
+def test_calls_are_as_foreseen(noisy, tmp_path):
+    figures = corrected(noisy, KnowsKinds(), tmp_path).figures
+    spent = {part["stage"]: part["calls"] for part in figures["spent"]}
+    bounds = {part["stage"]: (part["least"]["calls"], part["most"]["calls"]) for part in figures["forecast"]}
+    assert bounds["inputs"] == (spent["inputs"],) * 2
+    assert 0 < spent["inputs"] <= figures["uncertain"]  # the same question is asked once
+    assert 0 < spent["targets"] <= bounds["targets"][1] <= 3 * figures["uncertain"]
+    assert sum(spent.values()) == figures["llm"]["calls"]
+
+
+def test_tokens_are_as_foreseen(noisy, tiny_folder, tmp_path):
+    model = LocalModel.load(tiny_folder, device="cpu", dtype="float32")
+    figures = corrected(noisy, model, tmp_path, uncertain_share=0.1, stages="inputs").figures
+    (part,) = figures["forecast"]
+    assert part["least"] == part["most"]
+    assert part["most"]["seconds"] > 0
+    assert figures["llm"]["prompt_tokens"] == pytest.approx(part["most"]["tokens"], rel=0.02)
+
+
+def test_controls_change_as_much_as_the_mender_and_other_things(noisy, tmp_path):
+    found = corrected(noisy, KnowsKinds(), tmp_path)
+    kinds = [ledger.edits["kind"].value_counts().sort("kind") for ledger in (found.ledger, found.random)]
+    assert kinds[0].equals(kinds[1])
+    for control in (found.random, found.llm_free):
+        assert len(control) > 0
+        assert set(control.edits["edit_id"]) != set(found.ledger.edits["edit_id"])
+        assert (control.edits["status"] == "accepted").all()
+    train = noisy[1].train
+    rows = rows_from_sequences(train, 4, "instance")
+    changed = with_instance_edits(rows, found.ledger.apply(train))
+    assert len(changed) < len(rows) or (changed.targets != rows.targets).any()
+
+
+def test_an_edited_split_is_corrected_as_it_is(noisy, tmp_path):
+    """Edits of a composed run are proposed for what the mender before has made."""
+    config, split = noisy
+    items = split.sequences.items.copy()
+    items[split.sequences.offsets[:-1]] = 1
+    sequences = type(split.sequences)(
+        split.sequences.user_ids, split.sequences.offsets, items, split.sequences.timestamps, split.sequences.catalogue
+    )
+    found = corrected((config, leave_one_out(sequences)), KnowsKinds(), tmp_path)
+    assert found.ledger.data_id == sequences.fingerprint != split.sequences.fingerprint
+
+
+def test_the_picture_covers_all_instances(noisy, tmp_path):
+    figures = corrected(noisy, KnowsKinds(), tmp_path).figures
+    assert sum(bucket["share"] for bucket in figures["picture"]) == pytest.approx(1)
+    assert figures["picture"][0]["least"] == 1
+    assert figures["picture"][-1]["reliability"] > figures["picture"][0]["reliability"]
+
+
+def test_equal_steps(noisy):
+    training = noisy[0].training
+    assert equal_steps(training, 65).steps_per_epoch == 2
+    assert equal_steps(training, 64).steps_per_epoch == 1
+
+
+# ------------------------------------------------------------------------------------------------------ command line
+
+LESS = (
+    "language.encoder=none", "training.epochs=1", "backbone.embedding_size=16", "backbone.n_layers=1",
+    "backbone.n_heads=1", "backbone.max_length=8",
+)  # fmt: skip
+
+
+def test_a_log_is_corrected_by_itself(seqmend, noisy, tiny_folder, tmp_path):
+    data = noisy[0].data
+    out = tmp_path / "found" / "ledger.parquet"
+    options = [part for setting in LESS for part in ("--set", setting)]
+    log = ("--interactions", data.interactions, "--items", data.items)
+    command = ("correct", *log, "--model", tiny_folder, "--share", 0.1, *options, "--out", out)
+    code, said, err = seqmend(*command, "--json", tmp_path / "f.json")
+    assert code == 0, err
+    assert "The language model will be asked" in said
+    assert "It was asked" in said
+    figures = json.loads((tmp_path / "f.json").read_text())
+    ledger = Ledger.read(out)
+    assert set(ledger.edits["scope"]) <= {"instance"}
+    assert sum(figures["edits"].values()) == len(ledger) > 0
+    names = {"ledger.correct", "ledger.html", "ledger.journal.sqlite", "ledger.parquet"}
+    assert {file.name for file in out.parent.iterdir()} == names
+    code, _, _ = seqmend(*command, "--json", tmp_path / "again.json")
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert (again["llm"]["calls"], again["edits"], again["picture"]) == (0, figures["edits"], figures["picture"])
+    code, said, _ = seqmend("apply", out, *log, "--out", tmp_path / "mended.csv")
+    assert code == 0
+    assert "none of the log" in " ".join(said.split())
+
+
+def test_what_cannot_be_corrected_leaves_nothing(seqmend, noisy, tmp_path):
+    data = noisy[0].data
+    wrong = [
+        (("--model", "none"), "there is none"),
+        (("--set", "noise.kind=uniform"), "leave [noise] out"),
+        (("--share", 2), "uncertain_share"),
+        (("--set", "correct.signel=rank"), "signal"),
+        (("--out", tmp_path / "new.csv"), "ending in .parquet"),
+    ]
+    for arguments, message in wrong:
+        out = () if "--out" in arguments else ("--out", tmp_path / "new.parquet")
+        code, _, err = seqmend("correct", "--interactions", data.interactions, "--items", data.items, *arguments, *out)
+        assert (code, message in " ".join(err.split())) == (2, True), (message, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_normal_ledger_is_no_page(tmp_path):
+    from seqmend.report import write_correct_report
+
+    with pytest.raises(InputError, match="no such ledger"):
+        write_correct_report(tmp_path / "ledger.parquet")
