@@ -25,6 +25,7 @@ from seqmend.evaluation.significance import (
     RecoveredShare,
     mean_interval,
     paired_bootstrap,
+    paired_bootstraps,
     paired_detection_bootstrap,
     recovered_share,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "metric_values",
     "metrics_by_group",
     "paired_bootstrap",
+    "paired_bootstraps",
     "paired_detection_bootstrap",
     "precision_recall_curve",
     "rank_among",

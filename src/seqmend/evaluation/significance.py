@@ -65,8 +65,26 @@ def paired_bootstrap(
         n_resamples: Number of resamples.
         users: int32 [M], the user of each target, where a user has several; by default each target is a user.
     """
-    differences = _resampled_means(np.stack([a - b]), rng, n_resamples, users)[0]
-    return _difference(float(a.mean()), float(b.mean()), differences, len(a))
+    return paired_bootstraps(a[None], b, rng, n_resamples, users)[0]
+
+
+def paired_bootstraps(
+    many: Float64, b: Float64, rng: np.random.Generator, n_resamples: int = 2000, users: Int32 | None = None
+) -> list[Difference]:
+    """`paired_bootstrap` of many arms with one, all under the same resamples: hardly dearer than for a single arm.
+
+    Args:
+        many: float64 [K, S, M], the metric of every arm, seed and target.
+        b: float64 [S, M]; with zeros the intervals are those of the arms' own means.
+        rng: Source of the resamples.
+        n_resamples: Number of resamples.
+        users: int32 [M]; see `paired_bootstrap`.
+    """
+    resampled = _resampled_means(many - b, rng, n_resamples, users)
+    return [
+        _difference(float(a.mean()), float(b.mean()), differences, len(a))
+        for a, differences in zip(many, resampled, strict=True)
+    ]
 
 
 def mean_interval(
