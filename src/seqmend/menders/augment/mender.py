@@ -26,6 +26,22 @@ from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
 
 NAME = "augment"
+_USERS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """Hidden item, guess and r of all users, and who was left without an answer."""
+
+    hidden: Int32
+    guess: Int32
+    raw: Float64
+    unasked: Bool
+
+    @classmethod
+    def nothing(cls, n: int) -> "_Checked":
+        ids = np.zeros(n, dtype=np.int32)
+        return cls(ids, ids.copy(), np.full(n, np.nan), np.zeros(n, dtype=np.bool_))
 
 
 @dataclass
@@ -81,7 +97,7 @@ class Augmenter:
         users = np.flatnonzero(train.lengths > 1)
         chosen = np.random.default_rng(config.seed).permutation(users)[: config.sample_users]
         shorter, hidden = _without_last(train)
-        said = self._recoverer(train).recover(
+        said = self._recoverer(train, self.progress).recover(
             chosen, shorter, shorter, hidden[chosen], self.mixing, "recovering without pseudo items"
         )
         if config.mixing == "learned":
@@ -102,17 +118,25 @@ class Augmenter:
         is_short = totals <= (np.inf if config.augment_up_to is None else config.augment_up_to)
         users = np.flatnonzero((lengths > 0) & is_short)
         users = users[np.argsort(totals[users], kind="stable")]  # who needs it most is asked about first
-        pools = self._pools(self.backward, sequences, users)
-        selected = self._selected(pools, users, sequences, "asking what came before")
+        selected = Selected.nothing(len(sequences), config.n_items)
+        checked = _Checked.nothing(len(sequences))
+        for begin in range(0, len(users), _USERS_AT_ONCE):  # a spent budget leaves whole users behind
+            some = users[begin : begin + _USERS_AT_ONCE]
+            told = self._counted(begin, len(users))
+            pools = self._pools(self.backward, sequences, some, told)
+            selected.take(some, self._selected(pools, some, sequences, "asking what came before", told))
+            has_any = some[(selected.items[some] != PADDING).any(axis=1)]
+            self._check(checked, sequences, has_any, selected, told)
+        raw, guess, hidden = checked.raw, checked.guess, checked.hidden
         has_any = (selected.items != PADDING).any(axis=1)
-        raw, guess, hidden, is_unchecked = self._checked(sequences, users[has_any[users]], selected)
-
+        if config.one_item == "median" and np.isfinite(raw).any():
+            raw[(lengths == 1) & has_any] = np.nanmedian(raw)
         steps: list[tuple[Bool, Status]] = [
             (lengths > 0, "long"),
             (is_short & (lengths > 0), "no_candidates"),
             (has_any, "augmented"),
             (selected.unreadable, "unreadable"),
-            (selected.unasked | is_unchecked, "unasked"),
+            (selected.unasked | checked.unasked, "unasked"),
         ]
         status: list[Status] = ["empty"] * len(sequences)
         for mask, word in steps:  # the later the stage, the more it says
@@ -149,29 +173,31 @@ class Augmenter:
         }
         return augmentation.to_ledger(NAME, told, is_tested)
 
-    def _checked(self, sequences: Sequences, users: Int64, selected: Selected) -> tuple[Float64, Int32, Int32, Bool]:
-        """r, guess and hidden item of all users, and who was left without an answer."""
-        config, n = self.config, len(sequences)
+    def _check(
+        self, checked: "_Checked", sequences: Sequences, users: Int64, selected: Selected, progress: Progress
+    ) -> None:
+        """Hide and recover the last item of users who have pseudo items."""
+        config, lengths = self.config, sequences.lengths
         shorter, last = _without_last(sequences)
         pseudo = selected.items
         if config.crossfit and self.backward_check is not None:
-            more = users[sequences.lengths[users] > 1]
-            pools = self._pools(self.backward_check, shorter, more)
-            again = self._selected(pools, more, shorter, "asking what came before, without the hidden item")
-            pseudo = np.where((sequences.lengths > 1)[:, None], again.items, pseudo)
+            more = users[lengths[users] > 1]
+            pools = self._pools(self.backward_check, shorter, more, progress)
+            what = "asking what came before, without the hidden item"
+            again = self._selected(pools, more, shorter, what, progress)
+            pseudo = np.where((lengths > 1)[:, None], again.items, pseudo)
         if config.one_item == "median":
-            users = users[sequences.lengths[users] > 1]
-        hidden, guess = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
-        raw, is_unchecked = np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
-        hidden[users] = last[users]
+            users = users[lengths[users] > 1]
         context = with_prefix(shorter, pseudo)
-        found = self._recoverer(sequences).recover(users, shorter, context, last[users], self.mixing)
-        guess[users], raw[users], is_unchecked[users] = found.guess, found.raw, np.isnan(found.raw)
-        if config.one_item == "median" and np.isfinite(raw).any():
-            raw[(sequences.lengths == 1) & (selected.items != PADDING).any(axis=1)] = np.nanmedian(raw)
-        return raw, guess, hidden, is_unchecked
+        found = self._recoverer(sequences, progress).recover(users, shorter, context, last[users], self.mixing)
+        checked.hidden[users] = last[users]
+        checked.guess[users], checked.raw[users], checked.unasked[users] = found.guess, found.raw, np.isnan(found.raw)
 
-    def _pools(self, backward: Backbone, sequences: Sequences, users: Int64) -> Pools:
+    def _counted(self, before: int, total: int) -> Progress:
+        """The progress of a part of the users, told as that of all."""
+        return lambda what, done, _: self.progress(what, before + done, total)
+
+    def _pools(self, backward: Backbone, sequences: Sequences, users: Int64, progress: Progress) -> Pools:
         config = self.config
         if config.candidates == "reversed":
             scorer = by_backbone(backward, reversed_in_time(sequences))
@@ -184,18 +210,16 @@ class Augmenter:
             backward.n_items,
             config.n_candidates,
             sequences if config.exclude_seen else None,
-            self.progress,
+            progress,
             "finding candidates for what came before",
         )
 
-    def _selected(self, pools: Pools, users: Int64, sequences: Sequences, what: str) -> Selected:
-        return select(
-            self.config, pools, users, sequences, self._teacher(sequences), self._vectors, self.mixing,
-            self.progress, what,
-        )  # fmt: skip
+    def _selected(self, pools: Pools, users: Int64, sequences: Sequences, what: str, progress: Progress) -> Selected:
+        teacher = self._teacher(sequences)
+        return select(self.config, pools, users, sequences, teacher, self._vectors, self.mixing, progress, what)
 
-    def _recoverer(self, sequences: Sequences) -> Recoverer:
-        return Recoverer(self.config, self.forward, self._teacher(sequences), self._vectors, self.progress)
+    def _recoverer(self, sequences: Sequences, progress: Progress) -> Recoverer:
+        return Recoverer(self.config, self.forward, self._teacher(sequences), self._vectors, progress)
 
     def _teacher(self, sequences: Sequences) -> Teacher | None:
         if self.model is None:

@@ -13,7 +13,7 @@ from seqmend.menders.augment.parsing import Chosen, read_chosen
 from seqmend.menders.augment.prompt import Asked, Renderer
 from seqmend.progress import Progress, silent
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,24 @@ class Selected:
     unreadable: Bool
     unasked: Bool
 
+    @classmethod
+    def nothing(cls, n_users: int, n_items: int) -> "Selected":
+        """Nothing for U users."""
+        shape = (n_users, n_items)
+        return cls(
+            np.zeros(shape, dtype=np.int32),
+            np.zeros(shape, dtype=np.bool_),
+            np.full(shape, np.nan),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(n_users, dtype=np.bool_),
+            np.zeros(n_users, dtype=np.bool_),
+        )
+
+    def take(self, users: Int64, other: "Selected") -> None:
+        """Take over what was selected for some users."""
+        for name in ("items", "filled", "probabilities", "ranks", "unreadable", "unasked"):
+            getattr(self, name)[users] = getattr(other, name)[users]
+
 
 def select(
     config: AugmentConfig,
@@ -60,15 +78,7 @@ def select(
         progress: Told what is being done.
         what: Is being done.
     """
-    shape = (len(sequences), config.n_items)
-    picked = Selected(
-        np.zeros(shape, dtype=np.int32),
-        np.zeros(shape, dtype=np.bool_),
-        np.full(shape, np.nan),
-        np.zeros(shape, dtype=np.int64),
-        np.zeros(len(sequences), dtype=np.bool_),
-        np.zeros(len(sequences), dtype=np.bool_),
-    )
+    picked = Selected.nothing(len(sequences), config.n_items)
     sizes, shares = pools.sizes, pools.log_shares
     users = users[sizes[users] > 0]
     if config.selection != "model" or teacher is None:
