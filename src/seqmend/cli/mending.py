@@ -36,10 +36,10 @@ def denoise(
         said = study.denoise(parsed, out, progress)
     write_figures(json_file, said)
     table = Table(box=None, header_style="bold")
-    for column in ("view", "interactions", "edits", "accepted", "users edited"):
+    for column in ("view", "interactions", "edits", "accepted", "users edited", "weighted down"):
         table.add_column(column, justify="left" if column == "view" else "right")
     for view, row in said["views"].items():
-        numbers = (row[key] for key in ("interactions", "proposed", "accepted", "users"))
+        numbers = (row[key] for key in ("interactions", "proposed", "accepted", "users", "reweighted"))
         table.add_row(view, *(f"{number:,}" for number in numbers))
     out_console.print(table)
     llm = said["llm"]

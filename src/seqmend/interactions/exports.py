@@ -73,7 +73,7 @@ def export_log(
 def _replay(sequences: Sequences, weights: npt.NDArray[np.float32] | None) -> pl.DataFrame:
     if weights is not None:
         raise InputError(
-            "RePlay knows no loss weights", fix="let the mender replace or delete, or use another framework"
+            "RePlay knows no loss weights", fix="mend without them (denoise.soft = 1), or use another framework"
         )
     return sequences.to_frame().select(pl.col("user_id").alias("query_id"), "item_id", "timestamp")
 

@@ -91,7 +91,7 @@ class EditSelection:
     """The edits to show.
 
     Attributes:
-        n: Accepted edits of training interactions, from which the rest is chosen.
+        n: Accepted edits that change training interactions, from which the rest is chosen.
         n_noise: How many of them are on injected noise; None where no noise was recorded.
         n_restored: How many of them put back the item that the noise had replaced; None likewise.
         surest: The most confident ones.
@@ -106,7 +106,7 @@ class EditSelection:
 
 
 def select_edits(run: FinishedRun, most: int = 8) -> EditSelection:
-    """Choose the edits to show: those of training interactions that were accepted, by falling confidence.
+    """Choose the edits to show: those of training interactions that were accepted and change them, surest first.
 
     Args:
         run: A finished run.
@@ -115,7 +115,8 @@ def select_edits(run: FinishedRun, most: int = 8) -> EditSelection:
     Raises:
         InputError: An edit's evidence is not what a mender writes.
     """
-    edits = run.ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train"))
+    is_change = pl.col("kind") != "reweight"
+    edits = run.ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train") & is_change)
     edits = edits.sort("confidence", "edit_id", descending=[True, False], nulls_last=True)
     if run.truth is None:
         judged = edits.with_columns(was_noise=pl.lit(None, pl.Boolean), original=pl.lit(None, pl.String))

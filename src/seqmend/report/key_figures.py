@@ -35,6 +35,8 @@ def key_figures(metrics: Metrics, manifest: Manifest | None = None) -> list[KeyF
         share = edits.share_of_interactions
         of = [f"of {count(edits.proposed)} proposed"] if edits.proposed else []
         of += [f"{percent(share, 1)} of interactions"] if share is not None else []
+        softened = edits.by_kind.get("reweight")
+        of += [f"{count(softened)} more weigh less"] if softened else []
         figures.append(KeyFigure(count(edits.accepted), "edits accepted", ", ".join(of)))
     if llm is None or not llm.model:
         figures.append(KeyFigure("None", "language model", "witnesses without one decided alone"))

@@ -99,7 +99,8 @@ def _questions(config: RunConfig, split: Split, progress: Progress, rate: float 
     progress("counting tokens", 0, 0)
     counting = CountingModel(model.tokenizer)
     views = {"train": (split.train, None), "test": (before_test(split), config.language.test_windows)}
-    parts = forecast(config.denoise, split.train, views, counting, config.language.encoder is not None)
+    writes = config.denoise.kind == "replace" and config.language.encoder is not None
+    parts = forecast(config.denoise, split.train, views, counting, writes)
     progress("measuring the speed", 0, 0)
     rates = {method: rate or _measured(model, method, asked) for method, asked in counting.asked.items() if asked}
     return parts, rates

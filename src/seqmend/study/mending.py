@@ -4,8 +4,12 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from seqmend.errors import InputError
 from seqmend.interactions import Sequences, Split, View, global_time, leave_one_out
+from seqmend.ledger import Ledger
 from seqmend.llm import JournaledModel
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
@@ -24,7 +28,8 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
         progress: Told what is being done.
 
     Returns:
-        `ledger, noise_rate, views` (by view: `interactions, proposed, accepted, users`) and `llm` as in `metrics.json`.
+        `ledger, noise_rate, views` (by view: `interactions, proposed, accepted, users` of the edits that change something,
+        and `reweighted`) and `llm` as in `metrics.json`.
 
     Raises:
         InputError: The log, the settings or the file cannot be used; nothing was written.
@@ -57,12 +62,14 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
     parts: dict[View, Sequences] = {"train": split.train, "test": before_test(split)}
     views: dict[str, Any] = {}
     for view, part in parts.items():
-        edits = ledger.filter(view=view)
+        edits = ledger.filter(view=view).edits
+        changes = edits.filter(pl.col("kind") != "reweight")
         views[view] = {
             "interactions": part.n_interactions,
-            "proposed": len(edits),
-            "accepted": len(edits.filter(status="accepted")),
-            "users": edits.edits["user_id"].n_unique(),
+            "proposed": len(changes),
+            "accepted": len(changes.filter(pl.col("status") == "accepted")),
+            "users": changes["user_id"].n_unique(),
+            "reweighted": len(edits) - len(changes),
         }
     asked = usage(readers.model, verdicts)
     return {"ledger": str(out), "views": views, "noise_rate": mender.noise_rate, "llm": asked}
@@ -91,6 +98,26 @@ def judge(
         "train": mender.judge(split.train),
         "test": mender.judge(before_test(split), config.language.test_windows),
     }
+
+
+def by_chance(
+    mender: Denoiser | PublishedMender, verdicts: Verdicts, view: View, n_edits: int, rng: np.random.Generator
+) -> Ledger:
+    """The mender's edits dealt out to other interactions: as many of every kind, as sure of themselves.
+
+    Args:
+        mender: Who made the edits.
+        verdicts: What it said.
+        view: Which use of the sequences is edited.
+        n_edits: How many it made of this view.
+        rng: The lottery.
+    """
+    if isinstance(mender, Denoiser):
+        gate = rng.permutation(verdicts.fused)
+    else:  # whose gate is not a threshold of its confidence
+        gate = np.zeros(verdicts.sequences.n_interactions)
+        gate[rng.permutation(len(gate))[:n_edits]] = 1.0
+    return mender.propose_from(verdicts, view, gate=gate, ask=False)
 
 
 def usage(model: JournaledModel | None, verdicts: dict[View, Verdicts]) -> dict[str, Any]:

@@ -90,12 +90,13 @@ def judge_as_published(
     assert readers.model is not None
     assert config.language.model is not None  # the configuration sees to it
     grounder: Encoder | None = readers.encoder
-    if settings.grounding == "model" and config.denoise.edit == "replace":
+    if settings.grounding == "model" and config.denoise.kind == "replace":
         # Untuned, and in float32: half the width loses neighbours.
         grounder = LastState(LocalModel.load(config.language.model, dtype="float32", progress=progress))
-    method = LLM4DSR(settings, readers.model, grounder, config.denoise.edit, readers.encoder, table, progress)
+    method = LLM4DSR(settings, readers.model, grounder, config.denoise.kind, readers.encoder, table, progress)
     method.fit(parts["train"])
-    control = Denoiser(config.denoise, readers.encoder, None, progress).fit(parts["train"])
+    hard = config.denoise.model_copy(update={"soft": 1.0})  # like the method's own edits
+    control = Denoiser(hard, readers.encoder, None, progress).fit(parts["train"])
     judged: dict[View, Judged] = {view: method.judge(part, view) for view, part in parts.items()}
     verdicts: dict[View, Verdicts] = {}
     for view, part in parts.items():

@@ -28,7 +28,7 @@ from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backb
 from seqmend.study.config import Arm, RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
-from seqmend.study.mending import judge, usage
+from seqmend.study.mending import by_chance, judge, usage
 from seqmend.study.parallel import Pool, default_jobs, pool
 from seqmend.study.published import tuned_adapter
 from seqmend.study.readers import load_readers
@@ -125,10 +125,7 @@ class _Study:
                 free = mender.propose_from(said, view, gate=said.llm_free, ask=False)
                 proposals["llm_free"].append(free)
             if "random" in names:
-                chance = np.zeros(said.sequences.n_interactions)
-                chance[rng.permutation(len(chance))[: len(fused)]] = 1.0
-                random = mender.propose_from(said, view, gate=chance, ask=False)
-                proposals["random"].append(random)
+                proposals["random"].append(by_chance(mender, said, view, len(fused), rng))
         for arm, (train, test) in proposals.items():
             ledger = train.merge(test).accept()  # the mender's gate has decided
             ledger.write(path / names[arm])
@@ -274,11 +271,13 @@ class _Study:
     def _mending(self) -> dict[str, Any]:
         ledger = self.ledgers["mended"]
         accepted = ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train"))
+        is_change = pl.col("kind") != "reweight"
+        changed = accepted.filter(is_change)
         edits = {
-            "proposed": len(ledger.filter(view="train")),
-            "accepted": len(accepted),
-            "share_of_interactions": len(accepted) / max(self.train.n_interactions, 1),
-            "users": accepted["user_id"].n_unique(),
+            "proposed": len(ledger.filter(view="train").edits.filter(is_change)),
+            "accepted": len(changed),
+            "share_of_interactions": len(changed) / max(self.train.n_interactions, 1),
+            "users": changed["user_id"].n_unique(),
             "by_kind": dict(accepted.group_by("kind").len().sort("kind").iter_rows()),
         }
         return {"edits": edits} | ({"detection": self.detection} if self.detection else {})

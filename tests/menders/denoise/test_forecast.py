@@ -5,7 +5,9 @@ from seqmend.interactions import Catalogue
 from seqmend.llm import CountingModel, Journal, JournaledModel, LocalModel, Usage
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, forecast, language
 
-CONFIG = DenoiseConfig(tuning_windows=60, language_windows=70, language_replacements=40, threshold=0.3, networks=False)
+CONFIG = DenoiseConfig(
+    tuning_windows=60, language_windows=70, language_replacements=40, threshold=0.3, edit="replace", networks=False
+)
 
 
 def amounts(now: Usage, before: Usage) -> np.ndarray:

@@ -16,7 +16,7 @@ from seqmend.menders.denoise import (
 )
 from seqmend.menders.denoise.witnesses import SINGLE_WITNESSES
 
-CONFIG = DenoiseConfig(tuning_windows=50, language_replacements=5)
+CONFIG = DenoiseConfig(tuning_windows=50, language_replacements=5, edit="replace", soft=1.0)
 TREES = CONFIG.model_copy(update={"networks": False})  # where networks change nothing that is tested
 
 
@@ -97,6 +97,23 @@ def test_other_kinds_of_edit(spoiled, edit, encoder):
         assert mended.sequences.n_interactions == noisy.n_interactions - len(ledger)
     if edit == "reweight":
         assert (mended.weights < 0.5).sum() == len(ledger.filter(threshold=0.500001))
+
+
+def test_by_default_the_surest_are_deleted_and_what_is_in_some_doubt_counts_for_less(spoiled, encoder):
+    noisy, is_noise = spoiled
+    config = DenoiseConfig(tuning_windows=50, networks=False)
+    mender = Denoiser(config, encoder).fit(noisy)
+    verdicts = mender.judge(noisy)
+    ledger = mender.propose_from(verdicts).accept()
+    sure = verdicts.fused >= config.threshold
+    doubted = (verdicts.fused >= config.soft) & ~sure
+    assert dict(ledger.edits["kind"].value_counts().iter_rows()) == {"delete": sure.sum(), "reweight": doubted.sum()}
+    assert is_noise[sure].mean() > is_noise[doubted].mean() > is_noise[~sure & ~doubted].mean()
+    mended = ledger.apply(noisy)
+    np.testing.assert_allclose(mended.weights, np.where(doubted, 1 - verdicts.fused, 1)[~sure], atol=1e-6)
+    assert ledger.undo(mended).fingerprint == noisy.fingerprint
+    shown = mender.propose_from(verdicts, "test").edits  # where nothing is learned a weight means nothing
+    assert shown["kind"].unique().to_list() == ["delete"]
 
 
 def test_the_budget_holds_per_user(spoiled, encoder):

@@ -1,9 +1,13 @@
+import dataclasses
+from copy import copy
+
 import numpy as np
+import polars as pl
 import pytest
 
 from seqmend.errors import InputError
 from seqmend.study.denoise_studies import denoise_ceiling
-from seqmend.study.denoise_studies.ceiling import confidences, find, make_arm, same_scope
+from seqmend.study.denoise_studies.ceiling import Way, confidences, find, make_arm, same_scope
 from seqmend.study.denoise_studies.retraining import MENDED, oracle_arm, raw_arm
 
 
@@ -16,38 +20,44 @@ def test_the_oracle_undoes_everything(case, inserted):
 
 
 def test_the_oracle_of_the_same_scope_leaves_what_no_replacement_can_undo(case, inserted):
-    np.testing.assert_array_equal(same_scope(case), case.noisy.mask)
-    assert not same_scope(inserted).any()
+    for known in (case, inserted):
+        np.testing.assert_array_equal(same_scope(known), known.noisy.mask)
+    replacing = copy(inserted.mender)
+    replacing.config = replacing.config.model_copy(update={"edit": "replace"})
+    assert not same_scope(dataclasses.replace(inserted, mender=replacing)).any()
     assert inserted.noisy.mask.any()
 
 
 def test_perfect_detection_flags_exactly_the_noise(case):
-    found = find(case, "noise")
+    found = find(case, Way("noise", "ours"))
     assert sorted(found.rows["train"]) == np.flatnonzero(case.noisy.mask).tolist()
     assert sorted(found.rows["test"]) == np.flatnonzero(case.noisy.mask).tolist()
 
 
 def test_perfect_detection_with_the_true_items_is_the_oracle(case, inserted):
     for known in (case, inserted):
-        arm, oracle = make_arm(known, find(known, "noise"), "true"), oracle_arm(known.noisy)
+        way = Way("noise", "true")
+        arm, oracle = make_arm(known, way, find(known, way)), oracle_arm(known.noisy)
         np.testing.assert_array_equal(arm.train.items, oracle.train.items)
         assert arm.test_histories[MENDED].sequences.fingerprint == oracle.test_histories[MENDED].sequences.fingerprint
 
 
 def test_deleting_what_was_inserted_is_undoing_it(inserted):
-    arm = make_arm(inserted, find(inserted, "noise"), "delete")
+    way = Way("noise", "delete")
+    arm = make_arm(inserted, way, find(inserted, way))
     np.testing.assert_array_equal(arm.train.items, inserted.clean.train.items)
 
 
-@pytest.mark.parametrize("completion", ["ours", "true", "delete", "mask", "reweight", "random"])
+@pytest.mark.parametrize("completion", ["true", "replace", "delete", "mask", "reweight", "random"])
 def test_every_way_of_mending_changes_what_was_found_and_nothing_else(case, completion):
-    found = find(case, "fused")
+    way = Way("fused", completion)
+    found = find(case, way)
     train, rows = case.noisy.split.train, found.rows["train"]
     flagged = np.zeros(case.noisy.split.sequences.n_interactions, dtype=bool)
     flagged[rows] = True
     flagged = flagged[case.rows("train")]
     assert 20 < flagged.sum() < 300
-    arm = make_arm(case, found, completion)
+    arm = make_arm(case, way, found)
     if completion == "delete":
         np.testing.assert_array_equal(arm.train.items, train.items[~flagged])
         return
@@ -66,19 +76,22 @@ def test_every_way_of_mending_changes_what_was_found_and_nothing_else(case, comp
         assert (after > 0).all()
 
 
-def test_soft_edits_weigh_by_confidence_and_a_graded_arm_deletes_the_surest(case):
-    soft = find(case, "fused", 0.05)
-    numbers = np.full(case.noisy.split.sequences.n_interactions, -1)
-    numbers[case.rows("train")] = np.arange(len(case.rows("train")))
-    fused = case.verdicts["train"].fused
-    flagged = numbers[soft.rows["train"]]
-    np.testing.assert_array_equal(np.sort(flagged), np.flatnonzero(fused >= 0.05))
-    weighted, graded = make_arm(case, soft, "reweight"), make_arm(case, soft, "graded")
-    np.testing.assert_allclose(weighted.weights, np.where(fused >= 0.05, 1 - fused, 1), atol=1e-6)
-    sure = fused >= case.mender.config.threshold
-    assert 0 < sure.sum() < len(flagged)
-    np.testing.assert_array_equal(graded.train.items, case.noisy.split.train.items[~sure])
-    np.testing.assert_allclose(graded.weights, weighted.weights[~sure], atol=1e-6)
+def test_the_mender_deletes_the_surest_and_weighs_down_what_is_in_some_doubt(case):
+    softening = copy(case.mender)
+    softening.config = softening.config.model_copy(update={"soft": 0.05})
+    case = dataclasses.replace(case, mender=softening)
+    fused, threshold = case.verdicts["train"].fused, softening.config.threshold
+    ways = {completion: Way("fused", completion) for completion in ("ours", "soft", "delete")}
+    found = {completion: find(case, way) for completion, way in ways.items()}
+    arms = {completion: make_arm(case, ways[completion], found[completion]) for completion in ways}
+    sure = fused >= threshold
+    assert 0 < sure.sum() < (fused >= 0.05).sum()
+    np.testing.assert_allclose(arms["soft"].weights, np.where(fused >= 0.05, 1 - fused, 1), atol=1e-6)
+    np.testing.assert_array_equal(arms["ours"].train.items, case.noisy.split.train.items[~sure])
+    np.testing.assert_array_equal(arms["ours"].train.items, arms["delete"].train.items)
+    np.testing.assert_allclose(arms["ours"].weights, arms["soft"].weights[~sure], atol=1e-6)
+    assert (arms["delete"].weights == 1).all()
+    np.testing.assert_array_equal(found["ours"].rows["train"], found["delete"].rows["train"])
 
 
 def test_as_soft_at_random_is_the_same_confidences_elsewhere(case):
@@ -90,10 +103,12 @@ def test_as_soft_at_random_is_the_same_confidences_elsewhere(case):
 @pytest.mark.parametrize("detection", ["random", "popularity", "co-occurrence"])
 def test_controls_edit_as_much_as_the_mender(case, detection):
     for view in ("train", "test"):
-        edits = len(find(case, "fused").rows[view])
-        assert edits == len(find(case, detection).rows[view]) > 0
-    overlap = np.intersect1d(find(case, detection).rows["train"], find(case, "fused").rows["train"])
-    assert len(overlap) < len(find(case, "fused").rows["train"])
+        edits = len(find(case, Way("fused", "ours")).rows[view])
+        assert edits == len(find(case, Way(detection, "ours")).rows[view]) > 0
+    ours, theirs = (find(case, Way(who, "ours")) for who in ("fused", detection))
+    assert len(np.intersect1d(theirs.rows["train"], ours.rows["train"])) < len(ours.rows["train"])
+    kinds = [found.ledger.edits.filter(pl.col("view") == "train")["kind"].value_counts() for found in (ours, theirs)]
+    assert kinds[0].sort("kind").rows() == kinds[1].sort("kind").rows()
 
 
 def test_an_unknown_witness_is_named(case):

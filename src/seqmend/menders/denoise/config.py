@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from seqmend.menders.denoise.llm4dsr import LLM4DSRConfig, Scorer
 from seqmend.menders.denoise.networks import NetworkConfig
 
+Edit = Literal["replace", "delete", "mask", "reweight"]
+
 
 class DenoiseConfig(BaseModel):
     """Settings of the denoise mender.
@@ -33,8 +35,10 @@ class DenoiseConfig(BaseModel):
             others are suggested by co-occurrence.
         noise_rate: Share of noise in the log; estimated where absent.
         threshold: Least confidence of an edit.
-        max_edits: Most edits per user; no limit where absent.
-        edit: What is done to a flagged interaction.
+        edit: What is done to an interaction that reaches it; absent: the fusion deletes it, LLM4DSR replaces it.
+        soft: Least confidence from which the fusion gives a training interaction below `threshold` less weight in the
+            loss, 1 - confidence, and leaves it in its place otherwise; 1 = never.
+        max_edits: Most edits per user, not counting those that only lower weights; no limit where absent.
         seed: Of everything random.
     """
 
@@ -55,7 +59,13 @@ class DenoiseConfig(BaseModel):
     language_share: float | None = Field(default=None, ge=0, le=1)
     language_replacements: int = Field(default=100, ge=0)
     noise_rate: float | None = Field(default=None, gt=0, lt=1)
-    threshold: float = Field(default=0.5, ge=0, le=1)
+    threshold: float = Field(default=0.6, ge=0, le=1)
+    edit: Edit | None = None
+    soft: float = Field(default=0.05, gt=0, le=1)
     max_edits: int | None = Field(default=None, ge=0)
-    edit: Literal["replace", "delete", "mask", "reweight"] = "replace"
     seed: int = 0
+
+    @property
+    def kind(self) -> Edit:
+        """Of the edits of what reaches the threshold."""
+        return self.edit or ("delete" if self.method == "fusion" else "replace")

@@ -49,6 +49,7 @@ from seqmend.progress import Progress, silent
 
 NAME = "denoise"
 _LLM_FREE = len(LLM_FREE_FEATURES)
+_DOUBTED = "in some doubt: it counts for less where it is a target"
 _LEAST_NOISE = 30  # corrupted cells, below which nothing can be learned
 
 
@@ -172,7 +173,7 @@ class Denoiser:
         )
 
     def propose(self, sequences: Sequences, view: View = "train") -> Ledger:
-        """Edits for every interaction whose confidence reaches the threshold.
+        """Edits for every interaction whose confidence reaches the threshold, and weights for those in some doubt.
 
         Args:
             sequences: The part of the data that the view may use: never a held-out target.
@@ -181,45 +182,41 @@ class Denoiser:
         return self.propose_from(self.judge(sequences), view)
 
     def propose_from(
-        self,
-        verdicts: Verdicts,
-        view: View = "train",
-        *,
-        gate: Float64 | None = None,
-        threshold: float | None = None,
-        ask: bool = True,
+        self, verdicts: Verdicts, view: View = "train", *, gate: Float64 | None = None, ask: bool = True
     ) -> Ledger:
         """Edits from verdicts that are already there.
 
         Args:
             verdicts: What `judge` said.
-            view: Which use of the sequences is edited.
+            view: Which use of the sequences is edited; only in training does a weight mean anything.
             gate: Confidence of every interaction, float64 [N]; the fused one where absent.
-            threshold: Least of it, instead of the settings' one.
             ask: Whether the language model may suggest replacements.
         """
         config, sequences = self.config, verdicts.sequences
         gate = verdicts.fused if gate is None else gate
-        least = config.threshold if threshold is None else threshold
-        flagged = _flagged(gate, least, sequences, config.max_edits)
+        flagged = _flagged(gate, config.threshold, sequences, config.max_edits)
         around = Surroundings.of(sequences, flagged, config.max_length)
         suggestions: list[Suggestion | None] = [None] * len(flagged)
-        if config.edit == "replace":
+        if config.kind == "replace":
             suggestions = self._suggest(gate, around, sequences.catalogue, ask)
         asked = self.model.identity if self.model and ask else None
         reasons, evidence = explain(verdicts, around, suggestions, asked)
-        item_ids = sequences.catalogue.item_ids
-        columns = {
-            "user_id": sequences.user_ids.gather(sequences.users[flagged]),
-            "position": pl.Series(sequences.positions[flagged]),
-            "item_after": pl.Series([item_ids[s.item] if s else None for s in suggestions], dtype=pl.String),
-            "confidence": pl.Series(gate[flagged]),
-            "reason": pl.Series(reasons, dtype=pl.String),
-            "evidence": pl.Series(evidence, dtype=pl.String),
-        }
-        edits = pl.DataFrame(columns).with_columns(view=pl.lit(view), kind=pl.lit(config.edit))
-        if config.edit == "reweight":
-            edits = edits.with_columns(weight=1 - pl.col("confidence"))
+        ids = sequences.catalogue.item_ids
+        after = pl.Series([ids[s.item] if s else None for s in suggestions], dtype=pl.String)
+        edits = _edits(sequences, flagged, gate).with_columns(
+            kind=pl.lit(config.kind),
+            item_after=after,
+            reason=pl.Series(reasons, dtype=pl.String),
+            evidence=pl.Series(evidence, dtype=pl.String),
+        )
+        if view == "train" and config.soft < 1:
+            doubted = np.setdiff1d(np.flatnonzero(gate >= config.soft), flagged, assume_unique=True)
+            softened = _edits(sequences, doubted, gate).with_columns(
+                kind=pl.lit("reweight"), reason=pl.lit(_DOUBTED), evidence=pl.lit("{}")
+            )
+            edits = pl.concat([edits, softened], how="diagonal")
+        is_soft = pl.col("kind") == "reweight"
+        edits = edits.with_columns(view=pl.lit(view), weight=pl.when(is_soft).then(1 - pl.col("confidence")))
         return Ledger.propose(edits, sequences, NAME)
 
     def folds_of(self, user_ids: pl.Series) -> Int64:
@@ -422,6 +419,17 @@ def _title_vectors(catalogue: Catalogue, reader: Encoder | LanguageModel | None)
     vectors = np.zeros((len(catalogue) + 1, found.shape[1]), dtype=np.float32)
     vectors[titled] = found
     return vectors
+
+
+def _edits(sequences: Sequences, rows: Int64, confidence: Float64) -> pl.DataFrame:
+    """Places and confidence of edits of the given interactions."""
+    return pl.DataFrame(
+        {
+            "user_id": sequences.user_ids.gather(sequences.users[rows]),
+            "position": pl.Series(sequences.positions[rows]),
+            "confidence": pl.Series(confidence[rows]),
+        }
+    )
 
 
 def _heard(testimony: Float64) -> Bool:

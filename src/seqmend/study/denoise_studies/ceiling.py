@@ -5,6 +5,7 @@ by one witness alone has as many edits as the mender makes.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,7 @@ from seqmend.study.parallel import Pool, default_jobs, pool
 from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory
 
-Completion = Literal["ours", "true", "delete", "mask", "reweight", "graded", "random"]
+Completion = Literal["ours", "true", "replace", "delete", "mask", "reweight", "soft", "random"]
 _VIEWS: tuple[View, ...] = ("train", "test")
 
 
@@ -46,36 +47,34 @@ class Way:
 
     Attributes:
         detection: "fused", "llm_free", "noise" (the truth), "random", or the name of a witness.
-        completion: "ours" (the mender's replacement), "true" (what was there before), "random" (any item of the
-            training part), "graded" (deleted where the mender would edit, else reweighted), or an edit without an item.
-        threshold: Least confidence; absent: the mender's.
+        completion: "ours" (as the mender's settings say), "true" (what was there before), "random" (any item of the
+            training part), another kind of edit at the mender's threshold, or "soft" (nothing but less weight for
+            everything that is in any doubt).
     """
 
     detection: str
     completion: Completion
-    threshold: float | None = None
 
 
 SOFT = 0.05
-"""Least confidence of soft edits: whatever is doubted at all loses weight."""
+"""Least confidence of what is in any doubt."""
 
 ARMS: dict[str, Way] = {
     "mended": Way("fused", "ours"),
     "llm_free": Way("llm_free", "ours"),
     "perfect_detection": Way("noise", "ours"),
     "perfect_replacement": Way("fused", "true"),
-    "perfect_detection_delete": Way("noise", "delete"),
+    "perfect_detection_replace": Way("noise", "replace"),
     "perfect_detection_mask": Way("noise", "mask"),
     "perfect_detection_reweight": Way("noise", "reweight"),
     "perfect_detection_random_item": Way("noise", "random"),
+    "mended_replace": Way("fused", "replace"),
     "mended_delete": Way("fused", "delete"),
     "mended_mask": Way("fused", "mask"),
     "mended_reweight": Way("fused", "reweight"),
+    "mended_soft": Way("fused", "soft"),
     "mended_random_item": Way("fused", "random"),
-    "mended_soft": Way("fused", "reweight", SOFT),
-    "mended_graded": Way("fused", "graded", SOFT),
-    "llm_free_soft": Way("llm_free", "reweight", SOFT),
-    "random_soft": Way("random", "reweight", SOFT),
+    "llm_free_replace": Way("llm_free", "replace"),
     "random_edits": Way("random", "ours"),
     "popularity_edits": Way("popularity", "ours"),
     "cooccurrence_edits": Way("co-occurrence", "ours"),
@@ -149,8 +148,8 @@ class Found:
     """What one way of detection flags.
 
     Attributes:
-        ledger: Edits with the mender's replacements, accepted.
-        rows: Numbers of the flagged interactions among all, int64 by view, in the order of the ledger's edits.
+        ledger: Accepted edits.
+        rows: Numbers of the flagged interactions among all, int64 by view: not of those that only lose weight.
     """
 
     ledger: Ledger
@@ -185,28 +184,39 @@ def confidences(case: Case, detection: str, view: View) -> Float64:
     return gate
 
 
-def find(case: Case, detection: str, threshold: float | None = None) -> Found:
-    """What a way of detection flags in training part and test histories, and what the mender puts in its place.
+def find(case: Case, way: Way) -> Found:
+    """What is flagged in training part and test histories, and the edits of it.
 
     The language model suggests replacements for the fused confidence and for perfect detection.
     """
+    mender = copy(case.mender)
+    mender.config = mender.config.model_copy(update=_changes(way.completion))
     ledgers: list[Ledger] = []
     for view in _VIEWS:
-        gate, verdicts = confidences(case, detection, view), case.verdicts[view]
-        ask = detection in ("fused", "noise") and threshold is None
-        ledgers.append(case.mender.propose_from(verdicts, view, gate=gate, threshold=threshold, ask=ask))
-    ledger = ledgers[0].merge(ledgers[1]).accept(case.mender.config.threshold if threshold is None else threshold)
-    return Found(ledger, {view: _rows_of(ledger, case, view) for view in _VIEWS})
+        gate, verdicts = confidences(case, way.detection, view), case.verdicts[view]
+        ledgers.append(mender.propose_from(verdicts, view, gate=gate, ask=way.detection in ("fused", "noise")))
+    ledger = ledgers[0].merge(ledgers[1]).accept()
+    flagged = ledger.edits.filter(pl.col("confidence") >= mender.config.threshold)
+    return Found(ledger, {view: _rows_of(flagged.filter(pl.col("view") == view), case) for view in _VIEWS})
 
 
-def make_arm(case: Case, found: Found, completion: Completion) -> ArmData:
+def make_arm(case: Case, way: Way, found: Found) -> ArmData:
     """The data with what was found mended in one way."""
-    if completion == "true":
+    if way.completion == "true":
         return undone_arm(case, found.rows["train"], found.rows["test"])
+    if way.completion == "random":
+        train, test = (_with_random_items(case, found, view) for view in _VIEWS)
+        return mended_arm(case.noisy, train.merge(test).accept())
+    return mended_arm(case.noisy, found.ledger)
+
+
+def _changes(completion: Completion) -> dict[str, Any]:
+    """Of the mender's settings."""
     if completion == "ours":
-        return mended_arm(case.noisy, found.ledger)
-    train, test = (_edited(case, found, completion, view) for view in _VIEWS)
-    return mended_arm(case.noisy, train.merge(test).accept())
+        return {}
+    if completion == "soft":
+        return {"edit": "reweight", "threshold": SOFT, "soft": 1.0}
+    return {"edit": "delete" if completion in ("true", "random") else completion, "soft": 1.0}
 
 
 def same_scope(case: Case) -> Bool:
@@ -219,7 +229,7 @@ def same_scope(case: Case) -> Bool:
     mask = np.zeros(noisy.split.sequences.n_interactions, dtype=bool)
     verdicts, rows = case.verdicts["train"], case.rows("train")
     editable = case.is_noise("train") & ~np.isnan(verdicts.fused)
-    if config.edit == "replace":
+    if config.kind == "replace":
         editable &= noisy.items_before[rows] != PADDING
     chosen = np.flatnonzero(editable)
     if config.max_edits is not None:
@@ -230,32 +240,23 @@ def same_scope(case: Case) -> Bool:
     return mask
 
 
-def _edited(case: Case, found: Found, completion: Completion, view: View) -> Ledger:
-    """The flagged interactions with another kind of edit, as proposals."""
-    sequences = case.verdicts[view].sequences
-    edits = found.ledger.edits.filter(pl.col("view") == view).select("user_id", "view", "position", "confidence")
-    if completion != "random":
-        kind = pl.lit(completion)
-        if completion == "graded":
-            is_sure = pl.col("confidence") >= case.mender.config.threshold
-            kind = pl.when(is_sure).then(pl.lit("delete")).otherwise(pl.lit("reweight"))
-        edits = edits.with_columns(kind=kind)
-        is_soft = pl.col("kind") == "reweight"
-        weighted = edits.with_columns(weight=pl.when(is_soft).then(1 - pl.col("confidence")))
-        return Ledger.propose(weighted if completion in ("reweight", "graded") else edits, sequences, NAME)
-    # A lottery among the other items of the training part: one step from 1 to n - 1 around the circle of them.
+def _with_random_items(case: Case, found: Found, view: View) -> Ledger:
+    """The flagged interactions replaced by any other item of the training part."""
+    sequences, rows = case.verdicts[view].sequences, found.rows[view]
+    whole = case.noisy.split.sequences
     universe = np.unique(case.noisy.split.train.items)
     rng = np.random.default_rng([case.seed, 2 + _VIEWS.index(view)])
-    places = np.searchsorted(universe, case.noisy.split.sequences.items[found.rows[view]]) % len(universe)
+    # One step from 1 to n - 1 around the circle of items.
+    places = np.searchsorted(universe, whole.items[rows]) % len(universe)
     items = universe[(places + rng.integers(1, len(universe), len(places))) % len(universe)]
-    ids = sequences.catalogue.item_ids.gather(items)
-    return Ledger.propose(edits.with_columns(kind=pl.lit("replace"), item_after=ids), sequences, NAME)
+    edits = found.ledger.edits.filter(pl.col("view") == view).select("user_id", "view", "position", "confidence")
+    edits = edits.with_columns(kind=pl.lit("replace"), item_after=sequences.catalogue.item_ids.gather(items))
+    return Ledger.propose(edits, sequences, NAME)
 
 
-def _rows_of(ledger: Ledger, case: Case, view: View) -> Int64:
+def _rows_of(edits: pl.DataFrame, case: Case) -> Int64:
     """Number of every edited interaction among all, int64 [E]."""
     sequences = case.noisy.split.sequences
-    edits = ledger.edits.filter(pl.col("view") == view)
     numbers = pl.DataFrame({"user_id": sequences.user_ids, "number": np.arange(len(sequences))})
     users = edits.select("user_id").join(numbers, on="user_id", how="left", maintain_order="left")["number"].to_numpy()
     return sequences.offsets[users] + edits["position"].to_numpy()
@@ -267,14 +268,12 @@ def _rows_of(ledger: Ledger, case: Case, view: View) -> Int64:
 def _measure(case: Case, setting: Setting, names: list[str], directory: RunDirectory, workers: Pool) -> Repetition:
     oracle, scoped = oracle_arm(case.noisy), oracle_arm(case.noisy, same_scope(case))
     arms: dict[str, ArmData] = {"oracle": oracle, "oracle_same_scope": scoped}
-    searches = dict.fromkeys((ARMS[name].detection, ARMS[name].threshold) for name in names)
-    found = {search: find(case, *search) for search in searches}
     edits: dict[str, dict[str, float | None]] = {}
     for name in names:
         way = ARMS[name]
-        what = found[way.detection, way.threshold]
-        arms[name] = make_arm(case, what, way.completion)
-        edits[name] = _edit_figures(case, what, way.completion, arms[name])
+        found = find(case, way)
+        arms[name] = make_arm(case, way, found)
+        edits[name] = _edit_figures(case, way, found, arms[name])
     raw = raw_arm(case.noisy)
     # The raw training is shown every arm's test histories: what mending them alone brings.
     shown = {f"{MENDED} by {name}": data.test_histories[MENDED] for name, data in arms.items()}
@@ -283,7 +282,7 @@ def _measure(case: Case, setting: Setting, names: list[str], directory: RunDirec
     return Repetition({"edits": edits, "noise_rate": case.mender.noise_rate}, ranks)
 
 
-def _edit_figures(case: Case, found: Found, completion: Completion, arm: ArmData) -> dict[str, float | None]:
+def _edit_figures(case: Case, way: Way, found: Found, arm: ArmData) -> dict[str, float | None]:
     """Of the training part: how much was edited, how much of that is noise, how often the true item came back."""
     rows = found.rows["train"]
     is_noise, n_train = case.noisy.mask[rows], case.noisy.split.train.n_interactions
@@ -297,8 +296,8 @@ def _edit_figures(case: Case, found: Found, completion: Completion, arm: ArmData
         "popularity_before": float(popularity[before[rows]].mean()) if len(rows) else None,
         "popularity_after": None,
     }
-    replaces = completion == "random" or (completion == "ours" and case.mender.config.edit == "replace")
-    if replaces and len(rows):
+    kind = case.mender.config.kind if way.completion == "ours" else way.completion
+    if kind in ("replace", "random") and len(rows):
         numbers = np.full(len(before), -1)
         numbers[case.rows("train")] = np.arange(n_train)
         after = arm.train.items[numbers[rows]]

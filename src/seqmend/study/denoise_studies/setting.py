@@ -163,11 +163,11 @@ def make_case(
         readers: Who reads titles.
         progress: Told what is being done.
         test: Whether the test histories are judged too.
-        threshold: Of the mender, instead of the settings' one.
+        threshold: Of the mender, instead of the settings' one; below it nothing is done then.
     """
     config = setting.config
     noisy = make_noise(setting.clean, *noise, seed, config.language.encoder, progress)
-    changes = {"seed": seed} | ({} if threshold is None else {"threshold": threshold})
+    changes = {"seed": seed} | ({} if threshold is None else {"threshold": threshold, "soft": 1.0})
     denoise = config.denoise.model_copy(update=changes)
     mender = Denoiser(denoise, readers.encoder, readers.model, progress).fit(noisy.split.train)
     verdicts: dict[View, Verdicts] = {"train": mender.judge(noisy.split.train)}
