@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from seqmend.errors import InputError, ResourceError
-from seqmend.llm import Adaptation, LocalModel, LoRAConfig, Passage, adapt
+from seqmend.llm import Adaptation, Judged, LocalModel, LoRAConfig, Passage, Question, adapt
 
 EXAMPLES = [
     Passage(("Munchkin Clerical Errors ->", " a card game"), (False, True)),
@@ -166,3 +166,46 @@ def test_an_adapter_of_another_model_is_refused(
     (found.folder / "adapter_model.safetensors").write_bytes(b"broken")
     with pytest.raises(ResourceError, match="cannot load the adapter"):
         LocalModel.load(tiny_folder, adapter=found.folder)
+
+
+def judged(prompt: str, goes: dict[str, bool]) -> Judged:
+    return Judged(Question(prompt, tuple(f"\n{name}:" for name in goes), "in_place"), tuple(goes.values()))
+
+
+JUDGED = [
+    judged("The Lion King\nWhich?", {"Toy Story": True, "Melissa": False, "Ann": False}),
+    judged("Melissa\nWhich?", {"Ann": True, "Toy Story": False}),
+    judged("Ann\nWhich?", {"The Lion King": False, "Melissa": True, "Puzzle": True}),
+]
+
+
+def test_judgements_are_learned_by_heart(tiny: LocalModel, tiny_folder: Path, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"epochs": 60, "rank": 16, "dropout": 0.0, "evaluate_every": 30})
+    found = adapt(tiny, JUDGED, JUDGED, tmp_path / "adapter", config)
+    answers = reloaded(tiny_folder, found).choose([one.question for one in JUDGED])
+    said = np.concatenate([answer.probabilities for answer in answers])
+    goes = np.array([g for one in JUDGED for g in one.goes])
+    assert ((said > 0.5) == goes).all()
+    # The held-out loss is that of every choice's yes against no.
+    assert found.held_out_loss == pytest.approx(-np.log(np.where(goes, said, 1 - said)).mean(), rel=1e-3)
+    with pytest.raises(ValueError, match="choice by choice"):
+        Judged(JUDGED[0].question, (True,))
+
+
+def test_frozen_blocks_are_read_once_and_change_nothing(
+    tiny: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = FAST.model_copy(update={"epochs": 3, "last_layers": 1})
+    passes: list[int] = []
+    block = tiny.scorer.decoder.layers[0]
+    handle = block.register_forward_hook(lambda *_: passes.append(1))
+    kept = adapt(tiny, JUDGED, JUDGED, tmp_path / "kept", config)
+    n_passes = len(passes)
+    monkeypatch.setattr("seqmend.llm.frozen._MOST_BYTES", 0)
+    whole = adapt(tiny, JUDGED, JUDGED, tmp_path / "whole", config)
+    handle.remove()
+    assert n_passes < len(passes) - n_passes
+    assert all(".layers.1." in name for name in weights(kept))
+    for name, weight in weights(kept).items():
+        torch.testing.assert_close(weight, weights(whole)[name], rtol=1e-3, atol=1e-5)
+    assert len(tiny.scorer.decoder.layers) == 2

@@ -277,3 +277,27 @@ def test_folders_that_hold_no_model_are_refused(tmp_path: Path, tiny_folder: Pat
         LocalModel.load(tmp_path)
     with pytest.raises(InputError, match="unknown number format"):
         LocalModel.load(tiny_folder, dtype="int3")
+
+
+def in_place(prompt: str, *choices: str) -> Question:
+    return Question(prompt, choices, "in_place")
+
+
+def test_choices_in_place_are_judged_where_each_ends(tiny: LocalModel) -> None:
+    """Against a pass of its own over everything up to there; what stands after a choice changes nothing."""
+    question = in_place("The Lion King\nWhich?", "\nToy Story:", "\nMelissa & Doug:", "\nAnn:")
+    other = in_place("Ann\nWhich?", "\nA Bug's Life, 1994. Toy Story 2:")
+    found, _ = tiny.choose([question, other])
+    no, yes = tiny.tokens.yes_no()
+    assert tiny.tokenizer.decode([no]).strip() != tiny.tokenizer.decode([yes]).strip()
+    for number in range(3):
+        pieces = [question.prompt, *question.choices[: number + 1]]
+        ids = [tiny.tokens.first, *(i for p in pieces for i in tiny.tokenizer(p, add_special_tokens=False).input_ids)]
+        with torch.no_grad():
+            logits = tiny.model(input_ids=torch.tensor([ids])).logits[0, -1]
+        odds = torch.softmax(logits[[no, yes]].double(), 0)
+        assert found.probabilities[number] == pytest.approx(float(odds[1]), abs=1e-5)
+    (shorter,) = tiny.choose([in_place(question.prompt, *question.choices[:2])])
+    np.testing.assert_allclose(found.probabilities[:2], shorter.probabilities, atol=1e-5)
+    with pytest.raises(InputError, match="a choice is empty"):
+        tiny.choose([in_place("Ann", "")])

@@ -14,13 +14,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.nn.utils.rnn import pad_sequence
 
 from seqmend.errors import InputError, ResourceError
 from seqmend.files import write_atomic
+from seqmend.llm.frozen import Reader
 from seqmend.llm.local import LocalModel
-from seqmend.llm.protocol import Passage
-from seqmend.llm.scoring import HEAD_ROWS, Row, batches
+from seqmend.llm.protocol import Judged, Passage
+from seqmend.llm.scoring import HEAD_ROWS, Int64, Row, batches, padded
 from seqmend.llm.weights import fingerprint, quiet_transformers
 from seqmend.progress import Progress, silent
 
@@ -35,6 +35,7 @@ class LoRAConfig(BaseModel):
         alpha: They are scaled by alpha / rank.
         dropout: On what enters them, while fitting.
         target_modules: Names of the linear layers that get them.
+        last_layers: Only the last n blocks of the model get them, so that the gradient goes no deeper; None = all.
         learning_rate: AdamW's, after the warm-up; it then falls linearly to 0 at the last step.
         warmup_steps: Steps over which the learning rate rises linearly.
         epochs: Passes over the examples.
@@ -54,6 +55,7 @@ class LoRAConfig(BaseModel):
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
     target_modules: tuple[str, ...] = ("q_proj", "v_proj")
+    last_layers: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
     warmup_steps: int = Field(default=20, ge=0)
     epochs: int = Field(default=1, ge=1)
@@ -104,21 +106,22 @@ class Adaptation:
 
 def adapt(
     model: LocalModel,
-    examples: Sequence[Passage],
-    held_out: Sequence[Passage],
+    examples: Sequence[Passage] | Sequence[Judged],
+    held_out: Sequence[Passage] | Sequence[Judged],
     folder: Path,
     config: LoRAConfig | None = None,
     progress: Progress = silent,
 ) -> Adaptation:
-    """Fit a LoRA adapter to the scored parts of passages: a prompt's answer, or all titles of a list.
+    """Fit a LoRA adapter to judgements, or to the scored parts of passages: an answer, or all titles of a list.
 
     A killed fit is taken up where its last checkpoint (beside `folder`) stands and ends with the same adapter as if it
     had not been killed. A folder that was made of the same model, examples and settings is returned as it is.
 
     Args:
         model: The model; it is the same after as before.
-        examples: What to fit to; the loss is over scored parts only, each token of a step counting the same.
-        held_out: Passages that decide when to stop and which weights to keep; may be empty.
+        examples: What to fit to; the loss is over scored parts only, each token of a step counting the same, or over
+            every judged choice's yes against no.
+        held_out: Examples of the same kind that decide when to stop and which weights to keep; may be empty.
         folder: Where the adapter is put.
         config: Settings.
         progress: Told the steps.
@@ -129,6 +132,7 @@ def adapt(
     """
     config = config or LoRAConfig()
     rows, held_out_rows = _rows(model, examples), _rows(model, held_out)
+    among = model.tokens.yes_no() if rows and rows[0].targets is not None else None
     if not rows:
         raise InputError("there is nothing to fit the language model to", expected="passages with scored parts")
     key = _key(model, rows, held_out_rows, config)
@@ -139,7 +143,9 @@ def adapt(
         torch.manual_seed(config.seed)
         tuned = _with_lora(model, config)
         try:
-            fit = _Fit(model, tuned, rows, held_out_rows, config, checkpoint, key)
+            n_frozen = min(_last(model, config.last_layers) or [0])
+            reader = Reader(model.scorer, [*rows, *held_out_rows], n_frozen, progress)
+            fit = _Fit(model, tuned, reader, rows, held_out_rows, config, checkpoint, key, among)
             fit.run(progress)
             state = fit.state
             _write_adapter(tuned, fit.best, folder, {"key": key, **asdict(state)}, model.identity)
@@ -159,19 +165,23 @@ class _Fit:
         self,
         model: LocalModel,
         tuned: Any,
+        reader: Reader,
         rows: list[Row],
         held_out: list[Row],
         config: LoRAConfig,
         checkpoint: Path,
         key: str,
+        among: Int64 | None,
     ) -> None:
         self.scorer = model.scorer
         self.tuned = tuned
+        self.reader = reader
         self.rows = rows
         self.held_out = held_out
         self.config = config
         self.checkpoint = checkpoint
         self.key = key
+        self.among = among
         self.state = _State()
         self.weights: Tensors = {name: weight for name, weight in tuned.named_parameters() if weight.requires_grad}
         self.best: Tensors = {name: weight.detach().clone() for name, weight in self.weights.items()}
@@ -224,15 +234,14 @@ class _Fit:
 
     def _backward(self, rows: list[Row], n_tokens: int) -> None:
         """Add the gradient of some rows' summed loss over `n_tokens`."""
-        tokens = pad_sequence([torch.from_numpy(row.tokens) for row in rows], batch_first=True).to(self.scorer.device)
-        wanted = pad_sequence([torch.from_numpy(row.wanted) for row in rows], batch_first=True)[:, 1:].to(tokens.device)
-        hidden = self.scorer.decoder(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state[wanted]
+        inputs, wanted_tokens, wanted = (column.to(self.scorer.device) for column in padded(rows))
+        hidden = self.reader.hidden(rows, inputs)[wanted]
         # The logits are by far the largest tensor. Few at a time are made, and their gradient goes straight into that
         # of the hidden states, so that never all of them are held.
         leaf = hidden.detach().requires_grad_()
-        targets = tokens[:, 1:][wanted]
+        targets = wanted_tokens[wanted]
         for states, labels in zip(leaf.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True):
-            (-self.scorer.log_softmax_at(states, labels).sum() / n_tokens).backward()
+            (-self.scorer.log_softmax_at(states, labels, self.among).sum() / n_tokens).backward()
         hidden.backward(leaf.grad)
 
     def _look(self) -> None:
@@ -240,8 +249,7 @@ class _Fit:
         state = self.state
         if self.held_out:
             self.tuned.eval()
-            values = np.concatenate([values for _, values in self.scorer.rows(self.held_out)])
-            loss = float(-values.mean())
+            loss = self._held_out_loss()
             state.looks_without_gain += 1
             if loss < state.best_loss:
                 state.best_loss, state.looks_without_gain = loss, 0
@@ -250,6 +258,16 @@ class _Fit:
         if state.looks_without_gain == 0:
             state.best_step = state.step
             self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    @torch.inference_mode()
+    def _held_out_loss(self) -> float:
+        values: list[torch.Tensor] = []
+        for group in batches([len(row.tokens) for row in self.held_out], self.scorer.batch_tokens):
+            rows = [self.held_out[index] for index in group]
+            inputs, targets, wanted = (column.to(self.scorer.device) for column in padded(rows))
+            hidden = self.reader.hidden(rows, inputs)[wanted]
+            values.append(self.scorer.log_softmax_at(hidden, targets[wanted], self.among).double().cpu())
+        return float(-torch.cat(values).mean())
 
     def _save(self) -> None:
         tensors: Tensors = {}
@@ -285,9 +303,17 @@ class _Fit:
             }
 
 
-def _rows(model: LocalModel, passages: Sequence[Passage]) -> list[Row]:
+def _rows(model: LocalModel, examples: Sequence[Passage] | Sequence[Judged]) -> list[Row]:
+    judged = [example for example in examples if isinstance(example, Judged)]
+    if judged:
+        no_yes = model.tokens.yes_no()
+        encoded = model.tokens.in_place([(one.question.prompt, one.question.choices) for one in judged])
+        return [
+            Row.judging(tokens, ends, no_yes[np.array(one.goes, dtype=np.int64)])
+            for one, (tokens, ends) in zip(judged, encoded, strict=True)
+        ]
     rows: list[Row] = []
-    for passage in model.tokens.passages(passages):
+    for passage in model.tokens.passages([example for example in examples if isinstance(example, Passage)]):
         wanted = passage.owners >= 0
         if wanted.any():
             end = int(np.flatnonzero(wanted)[-1]) + 1
@@ -302,6 +328,7 @@ def _with_lora(model: LocalModel, config: LoRAConfig) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # any number does
         lora_dropout=config.dropout,
+        layers_to_transform=_last(model, config.last_layers),
         target_modules=list(config.target_modules),
         bias="none",
         task_type="CAUSAL_LM",
@@ -313,6 +340,11 @@ def _with_lora(model: LocalModel, config: LoRAConfig) -> Any:
         raise InputError(f"the model cannot be fitted: {error}", where=", ".join(config.target_modules)) from error
 
 
+def _last(model: LocalModel, n: int | None) -> list[int] | None:
+    n_layers: int = model.model.config.get_text_config().num_hidden_layers
+    return None if n is None else list(range(max(n_layers - n, 0), n_layers))
+
+
 def _key(model: LocalModel, rows: list[Row], held_out: list[Row], config: LoRAConfig) -> str:
     """What an adapter follows from: the model, the examples and the settings that change it."""
     digest = hashlib.sha256()
@@ -320,6 +352,7 @@ def _key(model: LocalModel, rows: list[Row], held_out: list[Row], config: LoRACo
     digest.update(json.dumps([model.identity, settings, len(rows), len(held_out)], sort_keys=True).encode())
     for row in (*rows, *held_out):
         digest.update(len(row.tokens).to_bytes(8, "little") + row.tokens.astype("<i8").tobytes() + row.wanted.tobytes())
+        digest.update(b"" if row.targets is None else row.targets.astype("<i8").tobytes())
     return digest.hexdigest()
 
 

@@ -123,7 +123,11 @@ class LocalModel:
                 raise InputError("a question has no choices", where=f"{question.prompt[:60]!r}")
         with self._counted(len(questions)):
             answers: dict[int, Answer] = {}
-            for mode, ask in (("trie", self._by_branch), ("first_token", self._by_first_token)):
+            for mode, ask in (
+                ("trie", self._by_branch),
+                ("first_token", self._by_first_token),
+                ("in_place", self._in_place),
+            ):
                 some = [index for index, question in enumerate(questions) if question.mode == mode]
                 answers.update(zip(some, ask([questions[index] for index in some]), strict=True))
             rest = [index for index in range(len(questions)) if index not in answers]
@@ -228,6 +232,17 @@ class LocalModel:
         answers: list[Answer | None] = [None] * len(questions)
         for at, found in self._branches(prompts, [[Branch(_NO_TOKENS, tokens)] for tokens in choices]):
             answers[at] = Answer(np.exp(found[0]), found[0])
+        return [answer for answer in answers if answer is not None]
+
+    def _in_place(self, questions: Sequence[Question]) -> list[Answer]:
+        """Probabilities of yes against no behind every choice, in one pass over prompt and choices."""
+        no_yes = self.tokens.yes_no()
+        encoded = self.tokens.in_place([(question.prompt, question.choices) for question in questions])
+        rows = [Row.judging(tokens, ends, np.full(len(ends), no_yes[1])) for tokens, ends in encoded]
+        self.usage.prompt_tokens += sum(len(tokens) for tokens, _ in encoded)
+        answers: list[Answer | None] = [None] * len(questions)
+        for at, values in self.scorer.rows(rows, among=no_yes):
+            answers[at] = Answer(np.exp(values), None)
         return [answer for answer in answers if answer is not None]
 
     def _branches(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 Capability = Literal["exact", "label", "written"]
-Mode = Literal["one_of", "subset", "ranking", "trie", "first_token"]
+Mode = Literal["one_of", "subset", "ranking", "trie", "first_token", "in_place"]
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
@@ -25,7 +25,9 @@ class Question:
             choices compete at every token where they part, and only there: the model's probabilities of the tokens
             that go on are scaled to sum to 1, and multiplied along a choice; no choice may be the beginning of
             another. `first_token`: the probability, among all tokens, of each choice's first token when it is
-            tokenised by itself; these do not sum to 1.
+            tokenised by itself; these do not sum to 1. `in_place`: the choices stand one after the other behind the
+            prompt, and each is judged where it ends: the probability of " yes" against " no" as what comes next. One
+            short pass for all of them; what it says is worth little before the model is tuned to it (`adapt`).
         verdict: What `subset` puts between a choice and the yes or no.
         length_normalised: Compare competing choices by their mean log-likelihood per token instead of the sum, for
             choices of very different length.
@@ -38,6 +40,18 @@ class Question:
     length_normalised: bool = False
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A question of the mode `in_place`, and whether each of its choices is to be answered with yes."""
+
+    question: Question
+    goes: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if self.question.mode != "in_place" or len(self.question.choices) != len(self.goes):
+            raise ValueError("only questions of the mode in_place can be judged, choice by choice")
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """The answer to one `Question`.
@@ -45,7 +59,8 @@ class Answer:
     Attributes:
         probabilities: float64 [n_choices] in [0, 1].
         log_likelihoods: float64 [n_choices], natural log of p(choice | prompt), summed over the choice's tokens; None
-            where the back end does not know it, and for `subset` and `trie`; for `first_token` that token's alone.
+            where the back end does not know it, and for `subset`, `in_place` and `trie`; for `first_token` that
+            token's alone.
         missing_mass: Probability of the tokens that a back end did not report, 0 where all are known.
     """
 

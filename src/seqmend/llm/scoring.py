@@ -27,10 +27,25 @@ class Row:
     Attributes:
         tokens: int64 [n], n >= 2.
         wanted: bool [n]; False for the first token, which is only conditioned on.
+        targets: What is to be given one in place of the tokens that stand there, int64 [n].
     """
 
     tokens: Int64
     wanted: npt.NDArray[np.bool_]
+    targets: Int64 | None = None
+
+    @classmethod
+    def judging(cls, tokens: Int64, ends: Int64, labels: Int64) -> "Row":
+        """A row that asks for a label after some of its tokens, and reads on as if none stood there.
+
+        Args:
+            tokens: int64 [n].
+            ends: Places of the tokens that a label is to follow, int64 [k].
+            labels: int64 [k].
+        """
+        wanted, targets = np.zeros(len(tokens) + 1, dtype=bool), np.zeros(len(tokens) + 1, dtype=np.int64)
+        wanted[ends + 1], targets[ends + 1] = True, labels
+        return cls(np.append(tokens, tokens[-1:]), wanted, targets)  # the last one is never read
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -47,6 +62,16 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         group.append(index)
     if group:
         yield group
+
+
+def padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What is read, int64 [B, n], what shall follow each of it, int64 [B, n], and where that is wanted, bool [B, n]."""
+
+    def stacked(columns: list[npt.NDArray[Any]]) -> torch.Tensor:
+        return pad_sequence([torch.from_numpy(column) for column in columns], batch_first=True)
+
+    targets = stacked([row.tokens if row.targets is None else row.targets for row in rows])
+    return stacked([row.tokens for row in rows])[:, :-1], targets[:, 1:], stacked([row.wanted for row in rows])[:, 1:]
 
 
 class CausalScorer:
@@ -70,18 +95,21 @@ class CausalScorer:
         return self.head.weight.device
 
     @torch.inference_mode()
-    def rows(self, rows: Sequence[Row], prefix: Int64 | None = None) -> Iterator[tuple[int, Float64]]:
+    def rows(
+        self, rows: Sequence[Row], prefix: Int64 | None = None, among: Int64 | None = None
+    ) -> Iterator[tuple[int, Float64]]:
         """Index and log-probabilities (one per wanted token) of every row, as batches finish.
 
         Args:
             rows: Any number of rows.
             prefix: int64 [p], p >= 1: tokens that stand before every row; they are computed once.
+            among: The tokens whose probabilities sum to 1, int64 [c]; None = all.
         """
         cache, mask = (None, None) if prefix is None else self._prefill([prefix])
         for group in batches([len(row.tokens) for row in rows], self.batch_tokens):
             chosen = torch.zeros(len(group), dtype=torch.int64)
             past = None if mask is None else (_selected(cache, chosen.to(self.device)), mask[chosen])
-            yield from zip(group, self._log_probabilities([rows[index] for index in group], past), strict=True)
+            yield from zip(group, self._log_probabilities([rows[index] for index in group], past, among), strict=True)
 
     @torch.inference_mode()
     def continuations(
@@ -216,7 +244,7 @@ class CausalScorer:
     @torch.inference_mode()
     def states(self, texts: Sequence[Int64], layer: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Index and hidden states, float32 [n, d], of every text's tokens after the given layer (-1 = the last)."""
-        with self._layers_up_to(layer):
+        with self.layers_up_to(layer):
             yield from self._states(texts, layer)
 
     def _states(self, texts: Sequence[Int64], layer: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -228,7 +256,7 @@ class CausalScorer:
             yield from ((index, states[place, : len(texts[index])]) for place, index in enumerate(group))
 
     @contextlib.contextmanager
-    def _layers_up_to(self, layer: int) -> Generator[None]:
+    def layers_up_to(self, layer: int) -> Generator[None]:
         """Leave out the layers that a state in the middle does not depend on, where the model's layers are a list."""
         layers = getattr(self.decoder, "layers", None)
         if layer == -1 or not isinstance(layers, torch.nn.ModuleList):
@@ -279,30 +307,35 @@ class CausalScorer:
             use_cache=True,
         ).last_hidden_state
 
-    def _log_probabilities(self, rows: list[Row], past: tuple[Any, torch.Tensor] | None) -> list[Float64]:
+    def _log_probabilities(
+        self, rows: list[Row], past: tuple[Any, torch.Tensor] | None, among: Int64 | None = None
+    ) -> list[Float64]:
         """Log-probabilities of rows padded on the right, which causal attention never looks at.
 
         Args:
             rows: The rows of one batch.
             past: Cache of what stands before the rows, and its mask int64 [B, P].
+            among: See `rows`.
         """
-        tokens = pad_sequence([torch.from_numpy(row.tokens) for row in rows], batch_first=True)
-        wanted = pad_sequence([torch.from_numpy(row.wanted) for row in rows], batch_first=True)[:, 1:]
-        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        inputs, targets, wanted = padded(rows)
         if past is None:
             hidden = self.decoder(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
         else:
             cache, mask = past
             hidden = self._forward(inputs, torch.cat([mask, torch.ones_like(inputs)], dim=1), cache)
-        found = self.log_softmax_at(hidden[wanted.to(self.device)], targets[wanted].to(self.device))
+        found = self.log_softmax_at(hidden[wanted.to(self.device)], targets[wanted].to(self.device), among)
         return np.split(found.double().cpu().numpy(), np.cumsum(wanted.sum(1).numpy())[:-1])
 
-    def log_softmax_at(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """log p(targets[k] | hidden[k]), float32 [K], of hidden [K, d] and targets int64 [K], a few rows at a time."""
+    def log_softmax_at(self, hidden: torch.Tensor, targets: torch.Tensor, among: Int64 | None = None) -> torch.Tensor:
+        """log p(targets[k] | hidden[k]), float32 [K], of hidden [K, d] and targets int64 [K], a few rows at a time.
+
+        The probabilities of all tokens sum to 1, or of those of `among`, int64 [c].
+        """
+        rivals = slice(None) if among is None else torch.from_numpy(among).to(hidden.device)
         parts: list[torch.Tensor] = []
         for states, wanted in zip(hidden.split(HEAD_ROWS), targets.split(HEAD_ROWS), strict=True):
             logits = self.logits(states)
-            parts.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1))
+            parts.append(logits.gather(1, wanted[:, None])[:, 0] - logits[:, rivals].logsumexp(1))
         return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

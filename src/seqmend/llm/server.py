@@ -116,7 +116,7 @@ class ServerModel:
         """
         self.require("choose")
         for question in questions:
-            if question.mode in ("trie", "first_token"):
+            if question.mode in ("trie", "first_token", "in_place"):
                 raise InputError(
                     f"a served model cannot answer questions of the mode {question.mode}",
                     expected="one_of, ranking or subset",

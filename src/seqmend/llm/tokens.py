@@ -79,10 +79,33 @@ class Tokens:
             found.append((alone[:shared], [tokens[shared:] for tokens in full]))
         return found
 
+    def in_place(self, questions: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[Int64, Int64]]:
+        """The tokens of every prompt and the choices behind it, and the place of each choice's last token, int64.
+
+        Prompt and choices are tokenised one by one, so that every choice ends where a token does.
+        """
+        coded = iter(self._pieces([piece for prompt, choices in questions for piece in (prompt, *choices)]))
+        found: list[tuple[Int64, Int64]] = []
+        for prompt, choices in questions:
+            pieces = [next(coded) for _ in range(len(choices) + 1)]
+            if not all(pieces[1:]):
+                raise InputError("a choice is empty", where=f"after {prompt[-60:]!r}", expected="choices of some text")
+            tokens = self._checked([token for piece in pieces for token in piece], "".join((prompt, *choices)))
+            found.append((tokens, np.cumsum([len(piece) for piece in pieces])[1:]))
+        return found
+
+    def yes_no(self) -> Int64:
+        """The tokens by which " no" and " yes" differ first, int64 [2]."""
+        no, yes = self._pieces([" no", " yes"])
+        place = next(place for place, (a, b) in enumerate(zip(no, yes, strict=False)) if a != b)
+        return np.array([no[place], yes[place]], dtype=np.int64)
+
     def texts(self, texts: Sequence[str]) -> list[Int64]:
         """Every text's tokens."""
-        coded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        return [self._checked(ids, text) for ids, text in zip(coded, texts, strict=True)]
+        return [self._checked(ids, text) for ids, text in zip(self._pieces(texts), texts, strict=True)]
+
+    def _pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
     def _checked(self, ids: list[int], text: str) -> Int64:
         if len(ids) + 1 > self.max_tokens:
