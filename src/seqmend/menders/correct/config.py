@@ -4,9 +4,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seqmend.llm import LoRAConfig
+
 Mode = Literal["default", "paper"]
 
-Signal = Literal["native", "deviation", "rank", "dropout", "co-occurrence", "random"]
+Signal = Literal["native", "reliability", "deviation", "rank", "dropout", "co-occurrence", "random"]
 Stages = Literal["both", "inputs", "targets"]
 Unmatched = Literal["drop", "keep"]
 AnswerForm = Literal["auto", "probabilities", "numbers", "tags"]
@@ -129,6 +131,41 @@ class TextualGradientConfig(BaseModel):
         return self
 
 
+class CorrectTuningConfig(BaseModel):
+    """How the language model is tuned to the question (`teacher = "lora"`).
+
+    Attributes:
+        rows: Self-labelled instances to make.
+        validation_share: Of their targets; these rows stop the fit, weigh its answers, and set the threshold.
+        copies: Times that each row is shown, its inputs in another order every time.
+        orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
+        tell_attributes: The question tells of every item's attributes; else of its title alone.
+        evidence: The answer weighs what the model says with what else is known of the two items.
+        lora: How the adapter is fitted.
+        seed: Of the parts and the orders.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(default=1000, ge=10)
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    copies: int = Field(default=2, ge=1)
+    orders: int = Field(default=2, ge=1)
+    tell_attributes: bool = False
+    evidence: bool = True
+    lora: LoRAConfig = LoRAConfig(
+        target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        last_layers=10,
+        learning_rate=7e-4,
+        warmup_steps=10,
+        epochs=5,
+        batch_size=16,
+        evaluate_every=20,
+        patience=4,
+    )
+    seed: int = 0
+
+
 class CorrectConfig(BaseModel):
     """Settings of LLM4RSR. A mode decides the defaults of all others; each may still be set by itself.
 
@@ -159,6 +196,7 @@ class CorrectConfig(BaseModel):
         teacher: How the model learns the question: not at all, by rewording it (textual gradient descent), or by
             being tuned to it (LoRA).
         textual_gradient: How it is reworded.
+        tuning: How it is tuned.
         memory: What the question tells of an item.
         rules: On attributes, applied to the answers.
         seed: Of everything random.
@@ -183,6 +221,7 @@ class CorrectConfig(BaseModel):
     domain: str = "items"
     teacher: Way = "none"
     textual_gradient: TextualGradientConfig = TextualGradientConfig()
+    tuning: CorrectTuningConfig = CorrectTuningConfig()
     memory: MemoryConfig = MemoryConfig()
     rules: RulesConfig = RulesConfig()
     seed: int = 0

@@ -5,6 +5,7 @@ from seqmend.study.correct_studies.case import JUDGES
 from seqmend.study.correct_studies.noise import BACKBONES, correct_noise
 from seqmend.study.correct_studies.prompts import VARIANTS, correct_prompts
 from seqmend.study.correct_studies.quality import GROUPS
+from seqmend.study.correct_studies.released import bench_correct, bench_correct_by_name
 from seqmend.study.correct_studies.selection import SHARES, SIGNALS, correct_selection
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "SHARES",
     "SIGNALS",
     "VARIANTS",
+    "bench_correct",
+    "bench_correct_by_name",
     "correct_ablations",
     "correct_noise",
     "correct_prompts",

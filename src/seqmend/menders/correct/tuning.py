@@ -1,0 +1,239 @@
+"""A gradient for small models: the local model is tuned by LoRA to the correction question, on rows with known answers.
+
+A small model cannot criticise a prompt, but it can learn the question. It is asked in the shortest form that there is:
+the target, then the inputs one after the other, and behind each of them the probability of yes against no. An instance
+is one pass over some sixty tokens, where the long form costs hundreds. What an input's place could give away is taken
+from it: rows are shown in several orders, and asked about in several.
+
+The answer is weighed with what is known of the items without a language model, if that is wanted: the evidence is
+weighed on the rows that the model was tuned on, the model beside the evidence on rows that it was not.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from seqmend.errors import BudgetExceeded, InputError
+from seqmend.files import write_json
+from seqmend.interactions import Catalogue
+from seqmend.llm import Adaptation, Judged, LanguageModel, LocalModel, Question, adapt
+from seqmend.menders.correct.attributes import Attributes
+from seqmend.menders.correct.config import CorrectTuningConfig
+from seqmend.menders.correct.evidence import Weights, best_threshold, features_of
+from seqmend.menders.correct.judges import Score
+from seqmend.menders.correct.labelled import Labelled
+from seqmend.menders.correct.question import Asked, Verdict
+from seqmend.menders.correct.uncertain import Float64
+from seqmend.progress import Progress, silent
+
+_BATCH = 64
+_CERTAIN = 1e-6
+_MAX_TOLD = 160
+"""Characters of an item's attributes in a question, which is to stay short."""
+
+MODEL, EVIDENCE = "model", "evidence"
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """The question in its shortest form.
+
+    Attributes:
+        catalogue: The titles.
+        attributes: What is told of an item beside its title.
+    """
+
+    catalogue: Catalogue
+    attributes: Attributes | None = None
+
+    def question(self, inputs: Sequence[int], target: int) -> Question:
+        """Which inputs go with the target? A yes or no is read where each of them ends."""
+        choices = tuple(f"\n{self._told(item)}:" for item in inputs)
+        return Question(f"{self._told(target)}\nWhich of these go with it, yes or no?", choices, "in_place")
+
+    def _told(self, item: int) -> str:
+        title = f'"{self.catalogue.prompt_titles[item]}"'
+        told = "" if self.attributes is None else self.attributes.text(item)[:_MAX_TOLD]
+        return f"{title} ({told})" if told else title
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning has found beside the adapter.
+
+    Attributes:
+        threshold: Least probability of an input that goes with its target.
+        evidence: Weights of what is known without a language model; None where it has no say.
+        both: Weights of the model's log-odds and the evidence's; None where the model speaks alone.
+    """
+
+    threshold: float
+    evidence: Weights | None = None
+    both: Weights | None = None
+
+    def probabilities(self, model: Float64, features: Mapping[str, Float64]) -> Float64:
+        """The answers, float64 in the shape of the model's log-odds."""
+        if self.evidence is None or self.both is None:
+            return expit(model)
+        return self.both.probabilities({MODEL: model, EVIDENCE: self.evidence.log_odds(features)})
+
+    def write(self, path: Path) -> None:
+        """Keep it as JSON."""
+        parts = {"evidence": self.evidence, "both": self.both}
+        write_json(path, {"threshold": self.threshold} | {k: w and w.as_json() for k, w in parts.items()})
+
+    @classmethod
+    def read(cls, path: Path) -> "Tuned":
+        """What `write` kept."""
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        weights = {name: Weights(**values[name]) for name in ("evidence", "both") if values[name] is not None}
+        return cls(values["threshold"], **weights)
+
+
+@dataclass(frozen=True)
+class TunedJudge:
+    """The tuned model, as it answers the correction question; a `Judge`.
+
+    Attributes:
+        model: With its adapter.
+        words: The question.
+        tuned: How its answers are weighed.
+        scores: The evidence, by the names that were weighed.
+        orders: In which the inputs are asked about.
+    """
+
+    model: LanguageModel
+    words: InPlace
+    tuned: Tuned
+    scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
+    orders: int = 2
+
+    def ask(
+        self, questions: Sequence[Asked], progress: Progress = silent, what: str = "asking which inputs fit"
+    ) -> list[Verdict | None]:
+        """See `Judge.ask`; None from where a budget is spent."""
+        found: list[Verdict | None] = []
+        for begin in range(0, len(questions), _BATCH):
+            progress(what, begin, len(questions))
+            some = questions[begin : begin + _BATCH]
+            try:
+                said = log_odds(self.model, self.words, some, self.orders)
+            except BudgetExceeded:
+                break
+            for asked, values in zip(some, said, strict=True):
+                pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
+                features = {name: score(*pairs) for name, score in self.scores.items()}
+                p = self.tuned.probabilities(values, features)
+                found.append(Verdict(tuple((p >= self.tuned.threshold).tolist()), tuple(p.tolist())))
+        return found + [None] * (len(questions) - len(found))
+
+
+def log_odds(model: LanguageModel, words: InPlace, questions: Sequence[Asked], orders: int) -> list[Float64]:
+    """The model's log-odds that each input goes with its target, float64 [n inputs] per question.
+
+    Args:
+        model: Any that answers questions in place.
+        words: The question.
+        questions: Any number.
+        orders: The mean is over so many orders of the inputs: as they stand, reversed, and turned around.
+    """
+    placed = [list(_orders(len(asked.inputs), orders)) for asked in questions]
+    asked_in_orders = [
+        words.question([asked.inputs[at] for at in order], asked.target)
+        for asked, own in zip(questions, placed, strict=True)
+        for order in own
+    ]
+    answers = iter(model.choose(asked_in_orders))
+    found: list[Float64] = []
+    for asked, own in zip(questions, placed, strict=True):
+        total = np.zeros(len(asked.inputs))
+        for order in own:
+            total[order] += logit(np.clip(next(answers).probabilities, _CERTAIN, 1 - _CERTAIN))
+        found.append(total / len(own))
+    return found
+
+
+def _orders(n: int, orders: int) -> Iterator[list[int]]:
+    for number in range(orders):
+        turned = [(at + number // 2) % n for at in range(n)]
+        yield turned[::-1] if number % 2 else turned
+
+
+def tune(
+    model: LocalModel,
+    rows: Labelled,
+    words: InPlace,
+    folder: Path,
+    config: CorrectTuningConfig,
+    progress: Progress = silent,
+) -> tuple[Adaptation, Labelled, Labelled]:
+    """Fit an adapter that knows the question; one that was made of the same is returned as it is.
+
+    Args:
+        model: The untuned model.
+        rows: Instances whose answer is known.
+        words: The question.
+        folder: Where the adapter is put.
+        config: How to fit.
+        progress: Told the steps.
+
+    Returns:
+        The adapter, the rows that it was tuned on, and the rows of other targets that stopped the fit.
+
+    Raises:
+        InputError: There are too few targets to hold some out.
+    """
+    validation, train = rows.parted([round(config.validation_share * len(rows))], config.seed)
+    if not len(train) or not len(validation):
+        raise InputError(
+            f"{len(rows)} instances with known answers are too few to tune the language model",
+            expected="rows of several targets, so that some can be held out",
+        )
+    rng = np.random.default_rng([config.seed, 1])
+    examples = [one for _ in range(config.copies) for one in _judged(train, words, rng)]
+    held_out = _judged(validation, words, rng)
+    return adapt(model, examples, held_out, folder, config.lora, progress), train, validation
+
+
+def _judged(rows: Labelled, words: InPlace, rng: np.random.Generator) -> list[Judged]:
+    """Every row as an example, its inputs in a random order."""
+    found: list[Judged] = []
+    for asked, relevant in zip(rows.questions(), rows.relevant.tolist(), strict=True):
+        order = rng.permutation(len(asked.inputs)).tolist()
+        question = words.question([asked.inputs[at] for at in order], asked.target)
+        found.append(Judged(question, tuple(relevant[at] for at in order)))
+    return found
+
+
+def weigh(
+    model: LanguageModel,
+    words: InPlace,
+    train: Labelled,
+    validation: Labelled,
+    scores: Mapping[str, Score],
+    config: CorrectTuningConfig,
+) -> Tuned:
+    """How the tuned model's answers are weighed with the evidence, and from where an input counts as going along.
+
+    Args:
+        model: With its adapter.
+        words: The question.
+        train: Rows that it was tuned on: the evidence is weighed on them.
+        validation: Rows that it was not tuned on: the model beside the evidence, and the threshold.
+        scores: The evidence; none, or `config.evidence` off, leaves the model alone.
+        config: See `CorrectTuningConfig`.
+    """
+    said = np.stack(log_odds(model, words, validation.questions(), config.orders))
+    features = features_of(validation, scores)
+    tuned = Tuned(0.5)
+    if config.evidence and scores:
+        evidence = Weights.fit(features_of(train, scores), train.relevant)
+        both = Weights.fit({MODEL: said, EVIDENCE: evidence.log_odds(features)}, validation.relevant)
+        tuned = Tuned(0.5, evidence, both)
+    threshold = best_threshold(tuned.probabilities(said, features), validation)
+    return Tuned(threshold, tuned.evidence, tuned.both)
