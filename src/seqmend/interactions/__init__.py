@@ -2,7 +2,7 @@
 
 from seqmend.interactions.columns import ALIASES, ColumnNames
 from seqmend.interactions.exports import Export, ExportFormat, export_log
-from seqmend.interactions.items import ItemList, read_items
+from seqmend.interactions.items import ItemList, read_item_columns, read_items
 from seqmend.interactions.log import Log, LogSummary
 from seqmend.interactions.noise import NoiseKind, Noisy, inject, nearest_items, undo
 from seqmend.interactions.reading import read_log
@@ -34,6 +34,7 @@ __all__ = [
     "inject",
     "leave_one_out",
     "nearest_items",
+    "read_item_columns",
     "read_items",
     "read_log",
     "undo",

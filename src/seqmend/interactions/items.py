@@ -1,6 +1,7 @@
 """The item file: ids and titles."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,38 @@ def read_items(
         reasons.quarantine(),
         {"item_id": item, "title": title},
     )
+
+
+def read_item_columns(
+    path: Path,
+    wanted: Sequence[str],
+    *,
+    columns: ColumnNames = BY_ALIAS,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> pl.DataFrame:
+    """Further columns of the item file, as they are, beside `item_id`; rows without an id or of a listed item left out.
+
+    Args:
+        path: See `read_items`, as for the options.
+        wanted: Names of columns.
+        columns: Names of the item column, where no alias matches.
+        delimiter: Of delimited text; None = detected.
+        encoding: Of delimited text; None = detected.
+
+    Raises:
+        InputError: The file cannot be used, or lacks a column.
+    """
+    table = open_table(path, delimiter, encoding)
+    names = list(table.columns)
+    if missing := [name for name in wanted if name not in names]:
+        raise InputError(f"no column {missing[0]!r}", where=str(path), expected=f"one of {', '.join(names)}")
+    if columns.item_id not in names:
+        columns = dataclasses.replace(columns, item_id=None)
+    item = require_column("item_id", names, columns, path)
+    frame = table.collect(id_text(item, table.columns[item], path).alias("item_id"), *map(pl.col, wanted))
+    frame = frame.with_columns(pl.col("item_id").map_batches(clean_ids, return_dtype=pl.String))
+    return frame.drop_nulls("item_id").unique("item_id", keep="first", maintain_order=True)
 
 
 def catalogue_of(item_ids: pl.Series, titles: pl.Series) -> Catalogue:

@@ -36,7 +36,7 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
         sequences: Of the instances.
         model: Counts. It shall have the capability of the model that is meant.
     """
-    config, teacher = corrector.config, corrector.teacher(sequences, model)
+    config, teacher = corrector.config, corrector.judge_of(sequences, model)
     uncertain = corrector.uncertain(sequences)
     before = Usage()
 
@@ -66,6 +66,6 @@ def pace(corrector: Corrector, sequences: Sequences) -> float | None:
     first = [Asked(one.questioned, one.target) for one in corrector.uncertain(sequences)[:_PROBED]]
     before = replace(corrector.model.usage)
     with corrector.metered("inputs"):
-        corrector.teacher(sequences).ask(first)
+        corrector.judge_of(sequences).ask(first)
     used = corrector.model.usage.minus(before)
     return used.tokens / used.seconds if used.tokens and used.seconds else None

@@ -1,7 +1,7 @@
 """Who answers the correction question without a language model: what a model costs has to be worth more than these."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -63,6 +63,29 @@ class ScoreJudge:
         values = np.sort(np.concatenate(scores_of(untied, questions)))
         n_foreign = round(rate * len(values))
         return cls(untied, float(values[n_foreign]) if n_foreign < len(values) else np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class RuledJudge:
+    """Another judge, whose answers are changed afterwards.
+
+    Attributes:
+        judge: Asked first.
+        after: (whether each input goes with the target, inputs, target) -> the same after the rules.
+    """
+
+    judge: Judge
+    after: Callable[[Sequence[bool], Sequence[int], int], tuple[bool, ...]]
+
+    def ask(self, questions: Sequence[Asked], progress: Progress = silent, what: str = "") -> list[Verdict | None]:
+        """See `Judge.ask`."""
+        verdicts = self.judge.ask(questions, progress, what)
+        return [
+            verdict
+            if verdict is None or verdict.goes is None
+            else replace(verdict, goes=self.after(verdict.goes, asked.inputs, asked.target))
+            for verdict, asked in zip(verdicts, questions, strict=True)
+        ]
 
 
 def scores_of(score: Score, questions: Sequence[Asked]) -> list[Float64]:

@@ -5,7 +5,7 @@ does, the recommender's own candidates are asked about in turn, and the first th
 target's place; where no candidate fits either, the instance goes.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -69,6 +69,8 @@ class Corrector:
             something knows it better than the trained backbone does (see `recommenders.TrainingDynamics`).
         prompt: Wording of the question.
         memory: Summaries by item number, for the question.
+        asker: Makes of a language model who is asked, where that is not a `Teacher` of this prompt: one that was tuned
+            to the question, say.
         progress: Told what is being done.
 
     Attributes:
@@ -83,6 +85,7 @@ class Corrector:
     reliability: Reliability | None = None
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
+    asker: Callable[[LanguageModel], Judge] | None = None
     progress: Progress = silent
     trust: float | None = field(init=False, default=None)
     spent: dict[str, Usage] = field(init=False, default_factory=dict[str, Usage])
@@ -102,15 +105,20 @@ class Corrector:
         self._pairs, self._found = co_occurrence(train), None
         teacher = self.teacher(train)
         with self.metered("calibration"):
-            is_measured = teacher.writes and self.config.calibration_rows > 0
+            is_measured = self.asker is None and teacher.writes and self.config.calibration_rows > 0
             self.trust = self._measured_trust(teacher, train) if is_measured else None
         return self
 
-    def teacher(self, sequences: Sequences, model: LanguageModel | None = None) -> Teacher:
-        """The language model, or another one, as it is asked about these sequences."""
+    def judge_of(self, sequences: Sequences, model: LanguageModel | None = None) -> Judge:
+        """Who is asked about these sequences: the language model, or another one in its place."""
+        given = model or self.model
+        return self.asker(given) if self.asker else replace(self.teacher(sequences), model=given)
+
+    def teacher(self, sequences: Sequences) -> Teacher:
+        """The language model as it is asked by the prompt."""
         config = self.config
         return Teacher(
-            model or self.model,
+            self.model,
             Renderer(self.prompt, sequences.catalogue, self.memory),
             config.answers,
             config.threshold,
@@ -152,7 +160,7 @@ class Corrector:
             sequences: The training part: never a held-out target.
             judge: Who answers instead of the language model.
         """
-        config, teacher = self.config, judge or self.teacher(sequences)
+        config, teacher = self.config, judge or self.judge_of(sequences)
         found = self.uncertain(sequences)
         with self.metered("inputs"):
             verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
