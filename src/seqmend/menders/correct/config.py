@@ -155,8 +155,9 @@ class CorrectTuningConfig(BaseModel):
     evidence: bool = True
     lora: LoRAConfig = LoRAConfig(
         target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        last_layers=10,
-        learning_rate=7e-4,
+        dropout=0.0,
+        last_layers=8,
+        learning_rate=1e-3,
         warmup_steps=10,
         epochs=5,
         batch_size=16,

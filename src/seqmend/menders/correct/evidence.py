@@ -66,8 +66,14 @@ class Weights:
         return expit(self.log_odds(features))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, which `Weights(**values)` takes back."""
+        """Plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The weights of plain values."""
+        columns = {key: tuple(values[key]) for key in ("names", "means", "spreads", "weights")}
+        return cls(**columns, bias=values["bias"])
 
 
 def features_of(rows: Labelled, scores: Mapping[str, Score]) -> dict[str, Float64]:

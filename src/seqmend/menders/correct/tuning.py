@@ -91,7 +91,7 @@ class Tuned:
     def read(cls, path: Path) -> "Tuned":
         """What `write` kept."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        weights = {name: Weights(**values[name]) for name in ("evidence", "both") if values[name] is not None}
+        weights = {name: Weights.from_json(values[name]) for name in ("evidence", "both") if values[name] is not None}
         return cls(values["threshold"], **weights)
 
 

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from scipy.special import logit
+
+from seqmend.errors import BudgetExceeded, InputError
+from seqmend.interactions import Catalogue
+from seqmend.llm import Answer, LocalModel, LoRAConfig, Usage
+from seqmend.menders.correct import Asked, Attributes, Labelled
+from seqmend.menders.correct.config import CorrectTuningConfig
+from seqmend.menders.correct.evidence import best_threshold, by_attributes
+from seqmend.menders.correct.tuning import InPlace, Tuned, TunedJudge, log_odds, tune, weigh
+
+CATALOGUE = Catalogue.from_titles({f"i{n}": f"thing {n}" for n in range(1, 13)})
+ATTRIBUTES = Attributes([{}, *({"sort": (f"sort {n % 2}", f"own {n}")} for n in range(1, 13))])
+WORDS = InPlace(CATALOGUE)
+
+
+def number(title):
+    return int(title.split('"')[1].split()[1])
+
+
+class Placed:
+    """Says yes to inputs of the target's parity, the more so the earlier they stand."""
+
+    identity = "placed"
+    capability = "exact"
+
+    def __init__(self):
+        self.usage, self.questions = Usage(), []
+
+    def choose(self, questions):
+        self.questions += questions
+        found = []
+        for question in questions:
+            same = [number(c) % 2 == number(question.prompt) % 2 for c in question.choices]
+            odds = np.where(same, 1.0, -1.0) - 0.5 * np.arange(len(same))
+            found.append(Answer(1 / (1 + np.exp(-odds)), None))
+        return found
+
+
+def rows(n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = rng.integers(1, 13, (n, 3)).astype(np.int32)
+    targets = rng.integers(1, 13, n).astype(np.int32)
+    return Labelled(np.arange(n), inputs, targets, inputs % 2 == targets[:, None] % 2)
+
+
+def test_the_question_is_short_and_tells_attributes_where_wanted():
+    question = WORDS.question([1, 2], 3)
+    assert question.choices == ('\n"thing 1":', '\n"thing 2":')
+    assert question.prompt.startswith('"thing 3"\n')
+    told = InPlace(CATALOGUE, ATTRIBUTES).question([1], 3)
+    assert told.choices == ('\n"thing 1" (sort: sort 1, own 1):',)
+
+
+def test_what_the_place_says_is_averaged_out_over_orders():
+    model = Placed()
+    (alone,) = log_odds(model, WORDS, [Asked((1, 2, 3), 5)], orders=1)
+    np.testing.assert_allclose(alone, [1.0, -1.5, 0.0])
+    (both,) = log_odds(model, WORDS, [Asked((1, 2, 3), 5)], orders=2)
+    np.testing.assert_allclose(both, [0.5, -1.5, 0.5])
+    assert [tuple(map(number, q.choices)) for q in model.questions] == [(1, 2, 3), (1, 2, 3), (3, 2, 1)]
+
+
+def test_a_judge_answers_by_threshold_and_stops_where_the_budget_does():
+    judge = TunedJudge(Placed(), WORDS, Tuned(threshold=0.4))
+    (verdict,) = judge.ask([Asked((1, 2, 3), 5)])
+    assert verdict.goes == (True, False, True)
+    np.testing.assert_allclose(logit(verdict.probabilities), [0.5, -1.5, 0.5])
+
+    class Poor(Placed):
+        def choose(self, questions):
+            if self.usage.calls:
+                raise BudgetExceeded("spent")
+            self.usage.calls += 1
+            return super().choose(questions)
+
+    found = TunedJudge(Poor(), WORDS, Tuned(0.4)).ask([Asked((1,), 3)] * 70)
+    assert [verdict is None for verdict in found] == [False] * 64 + [True] * 6
+
+
+def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out(tmp_path):
+    class Guessing(Placed):
+        def choose(self, questions):
+            rng = np.random.default_rng(len(questions))
+            return [Answer(rng.uniform(0.1, 0.9, len(q.choices)), None) for q in questions]
+
+    scores = by_attributes(ATTRIBUTES)
+    train, validation = rows(40), rows(20, seed=1)
+    tuned = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig())
+    asked = [Asked(tuple(r), int(t)) for r, t in zip(validation.inputs.tolist(), validation.targets, strict=True)]
+    verdicts = TunedJudge(Guessing(), WORDS, tuned, scores).ask(asked)
+    assert [verdict.goes for verdict in verdicts] == [tuple(row) for row in validation.relevant.tolist()]
+    tuned.write(tmp_path / "tuned.json")
+    assert Tuned.read(tmp_path / "tuned.json") == tuned
+    alone = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig(evidence=False))
+    assert (alone.evidence, alone.both) == (None, None)
+    alone.write(tmp_path / "tuned.json")
+    assert Tuned.read(tmp_path / "tuned.json") == alone
+
+
+def test_shared_values_count_and_are_a_share_of_what_could_be_shared():
+    attributes = Attributes([{}, {"tag": ("A", "b", "c")}, {"tag": ("a", "x")}, {"maker": ("q",)}])
+    scores = by_attributes(attributes)
+    pair = np.array([1, 1, 1]), np.array([2, 1, 3])
+    np.testing.assert_allclose(np.expm1(scores["tag, shared values"](*pair)), [1, 3, 0])
+    np.testing.assert_allclose(scores["tag, shared share"](*pair), [0.5, 1, 0])
+    np.testing.assert_allclose(scores["maker, shared share"](*pair), 0)
+
+
+def test_the_threshold_is_the_best_one_even_if_nothing_goes():
+    known = rows(30)
+    values = np.where(known.relevant, 0.7, 0.3)
+    assert 0.3 < best_threshold(values, known) <= 0.7
+    nothing = Labelled(known.instance_id, known.inputs, known.targets, np.zeros_like(known.relevant))
+    assert best_threshold(values, nothing) > 0.7
+
+
+def test_tuning_holds_targets_out_and_learns_the_question(tiny: LocalModel, tiny_folder, tmp_path):
+    lora = LoRAConfig(
+        rank=8,
+        epochs=8,
+        batch_size=8,
+        learning_rate=0.02,
+        warmup_steps=2,
+        evaluate_every=10,
+        patience=99,
+        target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+    )
+    config = CorrectTuningConfig(copies=2, lora=lora)
+    known = rows(60)
+    words = InPlace(CATALOGUE, ATTRIBUTES)
+    fit, train, validation = tune(tiny, known, words, tmp_path / "adapter", config)
+    assert not set(train.targets.tolist()) & set(validation.targets.tolist())
+    assert len(train) + len(validation) == len(known)
+    tuned = LocalModel.load(tiny_folder, device="cpu", dtype="float32", adapter=fit.folder)
+    losses = {}
+    for name, model in (("before", tiny), ("after", tuned)):
+        said = np.stack(log_odds(model, words, train.questions(), 1))
+        losses[name] = np.logaddexp(0, np.where(train.relevant, -said, said)).mean()
+    assert losses["after"] < min(losses["before"], 0.69)
+    again, *_ = tune(tiny, known, words, tmp_path / "adapter", config)
+    assert again == fit
+    one = known.select(np.flatnonzero(known.targets == known.targets[0]))
+    with pytest.raises(InputError, match="too few to tune"):
+        tune(tiny, one, words, tmp_path / "other", config)
