@@ -14,6 +14,7 @@ from seqmend.interactions import clean_title
 from seqmend.ledger import Ledger
 from seqmend.report.correct_charts import picture_chart
 from seqmend.report.frame import render
+from seqmend.report.transcript_section import transcript_section
 from seqmend.report.wording import counted, name, percent
 
 _SHOWN = 12
@@ -125,8 +126,8 @@ def write_correct_report(ledger: Path) -> Path:
     Raises:
         InputError: There are no such files, or they are damaged.
     """
-    edits = Ledger.read(ledger).edits
-    figures = _figures(ledger.with_suffix(".correct") / "correct.json")
+    edits, folder = Ledger.read(ledger).edits, ledger.with_suffix(".correct")
+    figures = _figures(folder / "correct.json")
     shown = select_instances(edits)
     page = render(
         "correct.html.j2",
@@ -135,6 +136,7 @@ def write_correct_report(ledger: Path) -> Path:
         figures=figures,
         stages=_STAGES,
         chart=picture_chart([bucket.model_dump() for bucket in figures.picture]).markup() if figures.picture else None,
+        descent=transcript_section(folder / "transcript.json"),
         kinds=[(_KINDS[action], figures.actions.get(action, 0), own) for action, own in shown.items()],
     )
     path = ledger.with_suffix(".html")

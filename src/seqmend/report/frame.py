@@ -80,6 +80,7 @@ _FILTERS: dict[str, Any] = {
         wording.name,
         wording.number,
         wording.p_value,
+        wording.passage,
         wording.percent,
         wording.sentence,
         wording.signed,

@@ -19,10 +19,17 @@ TEST_HISTORIES: dict[TestHistory, str] = {"as_is": "test histories as they are",
 
 _LONGEST_NAME = 60
 _LONGEST_REASON = 400
+_LONGEST_PASSAGE = 2000
 
 
 def arm_name(arm: str) -> str:
-    """Name of an arm; an unknown one is shown by its own name."""
+    """Name of an arm; an unknown one is shown by its own name.
+
+    >>> arm_name("without_denoise")
+    'Mended without denoise'
+    """
+    if arm.startswith("without_"):
+        return f"Mended without {name(arm.removeprefix('without_'))}"
     return ARMS.get(arm) or name(arm)
 
 
@@ -58,6 +65,11 @@ def name(text: object) -> str:
 def sentence(text: str) -> str:
     """A longer text of a file as one clean line."""
     return clean_title(text, _LONGEST_REASON)
+
+
+def passage(text: str) -> str:
+    """What a model wrote, as one clean line."""
+    return clean_title(text, _LONGEST_PASSAGE)
 
 
 def number(value: float | None, decimals: int = 4) -> str:

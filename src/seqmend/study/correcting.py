@@ -20,6 +20,7 @@ from seqmend.llm import CountingModel, JournaledModel, LocalModel, Usage
 from seqmend.menders.correct import (
     NAME,
     Asked,
+    CorrectConfig,
     Correction,
     Corrector,
     Instances,
@@ -47,6 +48,7 @@ from seqmend.study.data import read_data
 from seqmend.study.parallel import pool
 from seqmend.study.readers import Readers, load_readers
 from seqmend.study.stages import RunDirectory
+from seqmend.study.teaching import Taught, teach
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Announce = Callable[[list[dict[str, Any]]], None]
@@ -173,10 +175,9 @@ def correct_split(
     """
     assert readers.model is not None
     recommender = trained(config, split, folder, progress)
-    corrector = Corrector(
-        config.correct, readers.model, recommender.backbone, recommender.reliability, progress=progress
-    ).fit(split.train)
-    expected = _expected(corrector, split.train, readers.model)
+    taught = teach(config, split.train, readers, folder, progress)
+    corrector = corrector_of(config.correct, taught, recommender, progress).fit(split.train)
+    expected = _expected(corrector, split.train, taught.model)
     if announce is not None:
         announce(expected)
     corrections = corrector.judge(split.train)
@@ -193,7 +194,9 @@ def correct_split(
         "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),
         "forecast": expected,
         "spent": [{"stage": stage, **amounts(used)} for stage, used in corrector.spent.items()],
-        "llm": _usage(readers.model),
+        "teacher": config.correct.teacher,
+        "prompt": taught.prompt.model_dump(),
+        "llm": _usage(readers.model, taught.model),
     }
     return Corrected(
         ledger,
@@ -202,6 +205,30 @@ def correct_split(
         corrections,
         recommender,
         figures,
+    )
+
+
+def corrector_of(
+    config: CorrectConfig, taught: Taught, recommender: Recommender, progress: Progress, *, ruled: bool = True
+) -> Corrector:
+    """The mender, to be fitted.
+
+    Args:
+        config: Its settings.
+        taught: Who is asked.
+        recommender: Who doubts.
+        progress: Told what is being done.
+        ruled: Whether rules on attributes may change answers.
+    """
+    return Corrector(
+        config,
+        taught.model,
+        recommender.backbone,
+        recommender.reliability,
+        taught.prompt,
+        taught.memory,
+        taught.asker if ruled else taught.unruled,
+        progress,
     )
 
 
@@ -322,5 +349,10 @@ def _expected(corrector: Corrector, train: Sequences, model: JournaledModel) -> 
     return [{"stage": part.stage, "least": told(part.least), "most": told(part.most)} for part in parts]
 
 
-def _usage(model: JournaledModel) -> dict[str, Any]:
-    return {**asdict(replace(model.usage)), "cache_hits": model.cache_hits, "model": model.identity}
+def _usage(model: JournaledModel, taught: JournaledModel) -> dict[str, Any]:
+    """What was asked of the model, and of the one that it became by tuning."""
+    used, hits = replace(model.usage), model.cache_hits
+    if taught is not model:
+        used.add(taught.usage)
+        hits += taught.cache_hits
+    return {**asdict(used), "cache_hits": hits, "model": taught.identity}

@@ -85,7 +85,7 @@ def correct_ablations(
     identity(setting, noise, 0, name)
     wanted = [arm for arm in ARMS if arm == "corrected" or arm in arms]
     rules = setting.config.correct.rules
-    wanted = [arm for arm in wanted if arm != "no_rules" or rules.drop or rules.add]
+    wanted = [arm for arm in wanted if arm != "no_rules" or (rules.columns and (rules.drop or rules.add))]
     if setting.config.language.encoder is None:
         wanted = [arm for arm in wanted if arm != "titles"]
     directory, config = setting.begin(out), setting.config
@@ -156,8 +156,7 @@ def _made(case: Case, corrections: list[Correction], arm: str) -> list[Correctio
         case "inputs_only" | "targets_only":
             return case.with_settings(stages=arm.removesuffix("_only")).judge(case.train)
         case "no_rules":
-            rules = case.config.correct.rules.model_copy(update={"drop": False, "add": False})
-            return case.with_settings(rules=rules).judge(case.train)
+            return case.with_settings(ruled=False).judge(case.train)
         case "dropped":
             return dropped(corrections)
         case "first_candidate":

@@ -1,7 +1,7 @@
 """What the correct studies share: known noise under one seed, a recommender's doubts, and every judge's corrections."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from pydantic import BaseModel, TypeAdapter
 from seqmend.errors import InputError
 from seqmend.interactions import NoiseKind, Noisy, Sequences
 from seqmend.menders.correct import (
-    CorrectConfig,
     Correction,
     Corrector,
     Score,
@@ -26,12 +25,20 @@ from seqmend.recommenders import BackboneConfig, TrainingConfig
 from seqmend.study.arms import HeldOut
 from seqmend.study.config import RunConfig
 from seqmend.study.correct_studies.quality import Truth
-from seqmend.study.correcting import Recommender, at_same_rate, equal_steps, learned_score, title_vectors
+from seqmend.study.correcting import (
+    Recommender,
+    at_same_rate,
+    corrector_of,
+    equal_steps,
+    learned_score,
+    title_vectors,
+)
 from seqmend.study.denoise_studies.retraining import raw_arm
 from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
+from seqmend.study.teaching import Taught, teach
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
@@ -53,6 +60,7 @@ class Case:
         recommender: Trained on the noisy log; it is the raw arm.
         raw: Its ranks of the test targets.
         model: Folder that its weights lie in.
+        taught: Who is asked.
         corrector: Fitted.
         readers: Who reads titles.
     """
@@ -64,6 +72,7 @@ class Case:
     recommender: Recommender
     raw: npt.NDArray[np.int64]
     model: Path
+    taught: Taught
     corrector: Corrector
     readers: Readers
 
@@ -77,9 +86,11 @@ class Case:
         """Of all arms: equally many steps, none of them ended early."""
         return _equal(self.config, self.seed, len(self.recommender.rows))
 
-    def with_settings(self, **changes: Any) -> Corrector:
-        """The corrector with other settings; what it has asked before is in the journal."""
-        return _corrector(self.config.correct.model_copy(update=changes), self)
+    def with_settings(self, *, ruled: bool = True, **changes: Any) -> Corrector:
+        """The corrector with other settings, or without rules; what it has asked before is in the journal."""
+        config = self.config.correct.model_copy(update=changes)
+        made = corrector_of(config, self.taught, self.recommender, self.corrector.progress, ruled=ruled)
+        return made.fit(self.train)
 
     def truth(self, corrections: Sequence[Correction]) -> Truth:
         """The noise in uncertain instances."""
@@ -157,13 +168,12 @@ def make_case(
     ranks = finish_training(directory, training)
     folder = kept_model(directory, arm, seed)
     recommender = Recommender.load(folder, noisy.split.train)
-    assert readers.model is not None
-    correct = config.correct.model_copy(update={"seed": seed})
-    config = config.model_copy(update={"correct": correct})
-    corrector = Corrector(correct, readers.model, recommender.backbone, recommender.reliability, progress=progress).fit(
-        noisy.split.train
-    )
-    return Case(seed, config, noisy, held_out, recommender, ranks["as_is"].to_numpy(), folder, corrector, readers)
+    config = config.model_copy(update={"correct": config.correct.model_copy(update={"seed": seed})})
+    lesson = directory.path / "models" / f"taught-{noise[0]}-{noise[1]:g}-{seed}"  # the same for all backbones
+    taught = teach(config, noisy.split.train, readers, lesson, progress)
+    corrector = corrector_of(config.correct, taught, recommender, progress).fit(noisy.split.train)
+    ranks_raw = ranks["as_is"].to_numpy()
+    return Case(seed, config, noisy, held_out, recommender, ranks_raw, folder, taught, corrector, readers)
 
 
 def sized(config: RunConfig, name: str) -> BackboneConfig:
@@ -222,9 +232,3 @@ def refuse_unusable(setting: Setting, noise: Noise, *, clean: bool = False) -> N
 def _equal(config: RunConfig, seed: int, n_rows: int) -> TrainingConfig:
     training = config.training.model_copy(update={"seed": seed, "patience": config.training.epochs})
     return equal_steps(training, n_rows)
-
-
-def _corrector(config: CorrectConfig, case: Case) -> Corrector:
-    given = case.corrector
-    made = Corrector(config, given.model, given.backbone, given.reliability, given.prompt, given.memory)
-    return replace(made, progress=given.progress).fit(case.train)

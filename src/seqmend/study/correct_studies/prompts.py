@@ -63,6 +63,8 @@ def correct_prompts(
     if unknown := [variant for variant in variants if variant not in VARIANTS]:
         raise InputError(f"no variant is called {unknown[0]!r}", expected=", ".join(VARIANTS))
     refuse_unusable(setting, noise)
+    if setting.config.correct.teacher == "lora":
+        raise InputError("a tuned model is asked in one form alone", expected='teacher = "none" or "textual-gradient"')
     name = backbone or setting.config.backbone.name
     identity(setting, noise, 0, name)
     directory, config = setting.begin(out), setting.config

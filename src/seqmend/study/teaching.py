@@ -1,0 +1,180 @@
+"""The language model before it is asked to correct: as it is, with a prompt that it wrote itself, or tuned by LoRA."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from seqmend import assets
+from seqmend.errors import InputError
+from seqmend.interactions import Catalogue, Sequences, read_item_columns
+from seqmend.llm import JournaledModel, LanguageModel, LocalModel
+from seqmend.menders.correct import (
+    Attributes,
+    CorrectConfig,
+    Judge,
+    LabelledConfig,
+    Prompt,
+    Renderer,
+    RuledJudge,
+    Score,
+    Teacher,
+    by_title,
+    choose_rules,
+    label,
+    label_parts,
+    make_memory,
+    write_prompt,
+)
+from seqmend.menders.correct.evidence import by_attributes
+from seqmend.menders.correct.tuning import InPlace, TunedJudge, tune, weigh
+from seqmend.progress import Progress
+from seqmend.study.config import DataConfig, RunConfig
+from seqmend.study.readers import Readers
+
+TRANSCRIPT = "transcript.json"
+"""The descent's transcript, in the folder that the model is taught in."""
+
+Asker = Callable[[LanguageModel], Judge]
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """The language model as it will be asked.
+
+    Attributes:
+        model: With its adapter, where it was tuned.
+        prompt: Wording of the question.
+        memory: Summaries by item number.
+        asker: Who is asked instead of a teacher of this prompt; None = that teacher.
+        unruled: The same without rules on attributes.
+    """
+
+    model: JournaledModel
+    prompt: Prompt = field(default_factory=Prompt)
+    memory: Mapping[int, str] = field(default_factory=dict[int, str])
+    asker: Asker | None = None
+    unruled: Asker | None = None
+
+
+def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, progress: Progress) -> Taught:
+    """Prepare the language model as the settings say; what was done before is taken from the folder and the journal.
+
+    Args:
+        config: Of it the data, language and correct sections count.
+        train: What instances with known answers are made of.
+        readers: With a language model.
+        folder: Where adapter and transcript are put.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The item file lacks a column of attributes, the log yields too few rows to learn from, or a server's
+            model is to be tuned.
+    """
+    assert readers.model is not None
+    correct, model = config.correct, readers.model
+    attributes = item_attributes(config.data, train.catalogue, correct, progress)
+    if correct.teacher == "lora":
+        return _tuned(config, train, readers, attributes, folder, progress)
+    memory = None
+    if correct.memory.add_memory:
+        known = np.unique(train.items).tolist()
+        memory = make_memory(model, train.catalogue, known, attributes, correct.memory, correct.domain, progress)
+    taught = Taught(model, memory=memory or {})
+    if correct.teacher == "textual-gradient":
+        parts = label_parts(train, correct, attributes)
+        teacher = teacher_of(taught, train, correct)
+        found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
+        taught = Taught(model, found.prompt, found.memory)
+    return _ruled(taught, train, correct, attributes, progress)
+
+
+def item_attributes(
+    data: DataConfig, catalogue: Catalogue, correct: CorrectConfig, progress: Progress
+) -> Attributes | None:
+    """The key attributes that the settings name; None where they name none.
+
+    Raises:
+        InputError: There is no item file, or it lacks a column.
+    """
+    if not correct.rules.columns:
+        return None
+    path = assets.resolve(data.corpus, "corpus", progress) / "items.item" if data.corpus else data.items
+    if path is None:
+        raise InputError(
+            "attributes stand in the item file, and there is none",
+            where="correct.rules.columns",
+            fix="give --items FILE, or leave the columns out",
+        )
+    items = read_item_columns(
+        path, correct.rules.columns, columns=data.columns(), delimiter=data.delimiter, encoding=data.encoding
+    )
+    return Attributes.from_frame(items, catalogue, correct.rules.columns, correct.rules.separator)
+
+
+def teacher_of(taught: Taught, train: Sequences, correct: CorrectConfig, model: LanguageModel | None = None) -> Teacher:
+    """The model asked by its prompt."""
+    return Teacher(
+        model or taught.model,
+        Renderer(taught.prompt, train.catalogue, taught.memory),
+        correct.answers,
+        correct.threshold,
+        correct.unreadable == "none",
+        correct.max_new_tokens,
+    )
+
+
+def _ruled(
+    taught: Taught, train: Sequences, correct: CorrectConfig, attributes: Attributes | None, progress: Progress
+) -> Taught:
+    """With rules on attributes, where they may be used."""
+    if attributes is None or not (correct.rules.drop or correct.rules.add):
+        return taught
+    parts = label_parts(train, correct, attributes)
+    rules = choose_rules(teacher_of(taught, train, correct), parts, correct, attributes, progress)
+
+    def asker(model: LanguageModel) -> Judge:
+        return RuledJudge(teacher_of(taught, train, correct, model), rules.after)
+
+    return replace(taught, asker=asker)
+
+
+def _tuned(
+    config: RunConfig,
+    train: Sequences,
+    readers: Readers,
+    attributes: Attributes | None,
+    folder: Path,
+    progress: Progress,
+) -> Taught:
+    """Tuned to the question on instances of the log whose answer is known."""
+    correct = config.correct
+    assert readers.model is not None
+    assert config.language.model is not None
+    base = readers.model.model
+    if not isinstance(base, LocalModel):
+        raise InputError(
+            "a served model cannot be tuned",
+            where=config.language.model,
+            expected='a model in this process, or teacher = "none" or "textual-gradient"',
+        )
+    settings = LabelledConfig(rows=correct.tuning.rows, max_length=correct.max_length, seed=correct.seed)
+    rows = label(train, settings, None if attributes is None else attributes.keys())
+    words = InPlace(train.catalogue, attributes if correct.tuning.tell_attributes else None)
+    fit, learned_from, validation = tune(base, rows, words, folder / "adapter", correct.tuning, progress)
+    resolved = assets.resolve(config.language.model, "model", progress)
+    tuned = LocalModel.load(resolved, adapter=fit.folder, progress=progress)
+    model = JournaledModel(tuned, readers.model.journal, config.language.budget(), progress=progress)
+    # Co-occurrence is no evidence: the labels are made by it.
+    scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
+    if readers.encoder is not None:
+        catalogue = train.catalogue
+        vectors = readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
+        scores["title"] = by_title(vectors)
+    found = weigh(model, words, learned_from, validation, scores, correct.tuning)
+
+    def asker(given: LanguageModel) -> Judge:
+        return TunedJudge(given, words, found, scores, correct.tuning.orders)
+
+    return Taught(model, asker=asker, unruled=asker)
