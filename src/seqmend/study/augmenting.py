@@ -15,7 +15,7 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import PADDING, Sequences, Split, global_time, leave_one_out
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, JournaledModel, LocalModel
-from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Status, generated, tune
+from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Selection, Status, generated, tune
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
 from seqmend.study.arms import refuse_untrainable_backbone
@@ -25,6 +25,7 @@ from seqmend.study.data import before_test, read_data
 from seqmend.study.readers import Readers, load_readers
 
 _BINS = 10
+_CONTROLS: tuple[Selection, Selection] = ("rank", "random")
 _NEAR = 20
 
 
@@ -132,7 +133,7 @@ def augment_split(
         progress: Told what is being done.
         jobs: Trainings at once; by default as many as are fastest here.
     """
-    settings = _resolved(config, readers.model)
+    settings = resolved_settings(config, readers.model)
     seen = seen_part(config, split)
     recommenders = fit_recommenders(config, seen, folder, progress, jobs)
     shown = before_test(split)
@@ -140,10 +141,8 @@ def augment_split(
     mender = _mender(settings, readers.model, readers.encoder, recommenders, progress).fit(seen)
     said = mender.judge(seen, totals)
     ledgers = {"": mender.propose_from(said, is_tested)}
-    for control in ("rank", "random"):
-        without = settings.model_copy(update={"selection": control})
-        other = _mender(without, None, readers.encoder, recommenders, progress).fit(seen)
-        ledgers[control] = other.propose(seen, totals, is_tested)
+    for control in _CONTROLS:
+        ledgers[control] = mender.control(control).propose(seen, totals, is_tested)
     ledgers = {name: ledger.accept(reviewer="reliability") for name, ledger in ledgers.items()}
     figures = {
         **_figures(said, split, recommenders.forward),
@@ -205,7 +204,7 @@ def seen_part(config: RunConfig, split: Split) -> Sequences:
     return before_test(split) if config.augment.sees_validation else split.train
 
 
-def _resolved(config: RunConfig, model: JournaledModel | None) -> AugmentConfig:
+def resolved_settings(config: RunConfig, model: JournaledModel | None) -> AugmentConfig:
     """The settings with a form of answer that the model can give."""
     is_exact_server = config.language.served_model is not None and model is not None and model.capability == "exact"
     if config.augment.answers == "auto" and is_exact_server:

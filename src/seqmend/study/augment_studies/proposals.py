@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ import numpy.typing as npt
 import polars as pl
 
 from seqmend.files import write_atomic, write_json
-from seqmend.interactions import PADDING, Sequences
+from seqmend.interactions import Split
 from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, Usage
-from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, generated
+from seqmend.menders.augment import AugmentConfig, Augmenter
 from seqmend.progress import Progress
 from seqmend.study.augment_recommenders import AugmentRecommenders, fit_recommenders
 from seqmend.study.augment_studies.setting import Setting
-from seqmend.study.readers import Readers, load_readers
+from seqmend.study.augmenting import asrep_ledger, load_augment_readers, resolved_settings, seen_part
+from seqmend.study.config import RunConfig
+from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory, fingerprint
 
 ASREP_ITEMS, ASREP_UP_TO = 15, 18
@@ -70,44 +72,42 @@ class Proposer:
         model = language.model if with_model else None
         identity = [mender.model_dump(), model, language.encoder]
 
-        def make() -> tuple[Augmentation, Ledger, Usage]:
-            train = self._seen(mender)
-            recommenders = self._recommenders(mender, train)
+        def make() -> tuple[pl.DataFrame, Ledger, Usage]:
             readers = self._loaded()
             reader = readers.model if model is not None else None
+            config = self.setting.config.model_copy(update={"augment": mender})
+            seen, recommenders = seen_part(config, self.setting.split), self._recommenders(config)
             before = replace(reader.usage) if reader else Usage()
             augmenter = Augmenter(
-                mender,
+                resolved_settings(config, reader),
                 reader,
                 readers.encoder,
                 recommenders.backward,
                 recommenders.forward,
                 recommenders.backward_check,
                 self.progress,
-            ).fit(train)
-            said = augmenter.judge(train, self.setting.split.sequences.lengths)
-            ledger = augmenter.propose_from(said, self._is_tested)
-            return said, ledger, reader.usage.minus(before) if reader else Usage()
+            ).fit(seen)
+            said = augmenter.judge(seen, self.setting.split.sequences.lengths)
+            ledger = augmenter.propose_from(said, self._is_tested).accept(reviewer="reliability")
+            return said.users, ledger, reader.usage.minus(before) if reader else Usage()
 
         return self._kept("augment", identity, make)
 
     def asrep(self) -> Proposal:
         """What a reversed recommender writes before short sequences by itself (ASReP, SIGIR 2021)."""
 
-        def make() -> tuple[Augmentation, Ledger, Usage]:
-            mender = self.setting.config.augment
-            train, totals = self.setting.split.train, self.setting.split.sequences.lengths
-            backward = self._recommenders(mender, train).backward
-            users = np.flatnonzero((totals <= ASREP_UP_TO) & (train.lengths > 0))
-            pseudo = generated(backward, train, users, min(ASREP_ITEMS, backward.n_items), self.progress)
-            said = _unweighted(train, totals, pseudo)
-            return said, said.to_ledger("asrep", {"items": ASREP_ITEMS}, self._is_tested), Usage()
+        def make() -> tuple[pl.DataFrame, Ledger, Usage]:
+            split = self.setting.split
+            backward = self._recommenders(self.setting.config).backward
+            n_items = min(ASREP_ITEMS, backward.n_items)
+            ledger = asrep_ledger(backward, split, n_items, ASREP_UP_TO, self.progress)
+            return _users_of(ledger, split), ledger, Usage()
 
         return self._kept("asrep", [ASREP_ITEMS, ASREP_UP_TO, self.setting.config.augment.seed], make)
 
     def reversed_weights(self) -> Path:
         """Folder of the recommender that was trained on reversed sequences."""
-        self._recommenders(self.setting.config.augment, self.setting.split.train)
+        self._recommenders(self.setting.config)
         return self._folder(self.setting.config.augment) / "backward"
 
     def config_of(self, changes: dict[str, Any]) -> AugmentConfig:
@@ -115,30 +115,22 @@ class Proposer:
         given = self.setting.config.augment.model_dump(exclude_unset=True)
         return AugmentConfig.model_validate({**given, **changes})
 
-    def _seen(self, mender: AugmentConfig) -> Sequences:
-        """What the mender is shown: the training part, and in the published form the validation item, too."""
-        split = self.setting.split
-        if not mender.sees_validation:
-            return split.train
-        ends = split.train_ends.copy()
-        ends[split.valid.users] += 1
-        return split.sequences.up_to(ends)
-
     def _folder(self, mender: AugmentConfig) -> Path:
         return self.directory.path / "recommenders" / ("published" if mender.sees_validation else "default")
 
-    def _recommenders(self, mender: AugmentConfig, seen: Sequences) -> AugmentRecommenders:
-        config = self.setting.config.model_copy(update={"augment": mender})
-        return fit_recommenders(config, seen, self._folder(mender), self.progress, self.jobs)
+    def _recommenders(self, config: RunConfig) -> AugmentRecommenders:
+        seen = seen_part(config, self.setting.split)
+        return fit_recommenders(config, seen, self._folder(config.augment), self.progress, self.jobs)
 
     def _loaded(self) -> Readers:
         if self._readers is None:
-            journal = self.directory.path / "journal.sqlite"
-            readers = load_readers(self.setting.config.language, journal, self.progress)
+            setting, path = self.setting, self.directory.path
+            journal = path / "journal.sqlite"
+            readers = load_augment_readers(setting.config, setting.split, journal, path, self.progress)
             self._readers = replace(readers, encoder=_ReadOnce(readers.encoder) if readers.encoder else None)
         return self._readers
 
-    def _kept(self, kind: str, identity: list[Any], make: Any) -> Proposal:
+    def _kept(self, kind: str, identity: list[Any], make: Callable[[], tuple[pl.DataFrame, Ledger, Usage]]) -> Proposal:
         """A proposal: made, unless it is kept under the same identity."""
         config, path = self.setting.config, self.directory.path
         own = [self.setting.split.sequences.fingerprint, config.backbone.model_dump(), config.form]
@@ -150,10 +142,10 @@ class Proposer:
 
         def write() -> None:
             begin = time.perf_counter()
-            said, ledger, usage = make()
-            ledger.accept().write(path / files[0])
+            users, ledger, usage = make()
+            ledger.write(path / files[0])
             with write_atomic(path / files[1]) as temporary:
-                said.users.write_parquet(temporary)
+                users.write_parquet(temporary)
             write_json(path / files[2], {**asdict(usage), "total_seconds": time.perf_counter() - begin})
 
         def read() -> Proposal:
@@ -179,22 +171,14 @@ class _ReadOnce:
         return self._vectors
 
 
-def _unweighted(train: Sequences, totals: Any, pseudo: Any) -> Augmentation:
-    """An augmentation whose items count in full."""
-    has_any = (pseudo != PADDING).any(axis=1)
-    nothing = np.zeros(len(train), dtype=np.int32)
-    unknown = np.full(len(train), np.nan)
-    return Augmentation(
-        sequences=train,
-        totals=totals,
-        pseudo=pseudo,
-        filled=np.zeros(pseudo.shape, dtype=np.bool_),
-        probabilities=np.full(pseudo.shape, np.nan),
-        ranks=np.zeros(pseudo.shape, dtype=np.int64),
-        raw=unknown,
-        raw_without=unknown,
-        hidden=nothing,
-        guess=nothing,
-        weights=has_any.astype(np.float64),
-        status=["augmented" if given else "long" for given in has_any.tolist()],
+def _users_of(ledger: Ledger, split: Split) -> pl.DataFrame:
+    """A row per user for a ledger whose items are not checked."""
+    edits = ledger.edits.filter(pl.col("view") == "train")
+    counts = edits.group_by("user_id").agg(n_pseudo=pl.len().cast(pl.Int64), weight=pl.col("weight").first())
+    users = pl.DataFrame({"user_id": split.sequences.user_ids, "n": split.sequences.lengths})
+    unknown = {"raw": pl.Float64, "r0": pl.Float64, "hidden_item": pl.String, "guess": pl.String}
+    return users.join(counts, on="user_id", how="left", maintain_order="left").with_columns(
+        pl.col("n_pseudo", "weight").fill_null(0),
+        status=pl.when(pl.col("n_pseudo").is_null()).then(pl.lit("long")).otherwise(pl.lit("augmented")),
+        **{name: pl.lit(None, dtype) for name, dtype in unknown.items()},
     )
