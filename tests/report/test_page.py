@@ -178,7 +178,7 @@ def test_several_backbones_have_their_own_charts(run, metrics):
     _, page = read(run)
     assert "NDCG@10 of GRU4Rec for every version" in page.text
     names = [a["name"] for a in page.named("input")]
-    assert {"metric-1", "metric-2", "edits"} == set(names)
+    assert {"metric-1", "metric-2", "edits-1"} == set(names)
 
 
 def test_other_kinds_of_edits_say_what_became_of_the_item(run):

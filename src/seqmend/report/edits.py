@@ -105,24 +105,28 @@ class EditSelection:
     wrong: list[ShownEdit]
 
 
-def select_edits(run: FinishedRun, most: int = 8) -> EditSelection:
+def select_edits(run: FinishedRun, most: int = 8, number: int = 0) -> EditSelection:
     """Choose the edits to show: those of training interactions that were accepted and change them, surest first.
+
+    Denoising works first and alone edits what noise may have put there: only its ledger is held against the noise.
 
     Args:
         run: A finished run.
         most: Edits of each list.
+        number: Of the ledger.
 
     Raises:
         InputError: An edit's evidence is not what a mender writes.
     """
     is_change = pl.col("kind") != "reweight"
-    edits = run.ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train") & is_change)
+    edits = run.ledgers[number].edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train") & is_change)
     edits = edits.sort("confidence", "edit_id", descending=[True, False], nulls_last=True)
-    if run.truth is None:
+    truth = run.truth if run.menders[number] == "denoise" else None
+    if truth is None:
         judged = edits.with_columns(was_noise=pl.lit(None, pl.Boolean), original=pl.lit(None, pl.String))
     else:
-        truth = run.truth.select("user_id", "position", original="item_before", was_noise=pl.lit(True))
-        judged = edits.join(truth, on=["user_id", "position"], how="left", maintain_order="left")
+        known = truth.select("user_id", "position", original="item_before", was_noise=pl.lit(True))
+        judged = edits.join(known, on=["user_id", "position"], how="left", maintain_order="left")
         judged = judged.with_columns(pl.col("was_noise").fill_null(False))
     surest = judged.head(most)
     wrong = judged.filter(~pl.col("was_noise")).head(most)
@@ -130,8 +134,8 @@ def select_edits(run: FinishedRun, most: int = 8) -> EditSelection:
     restored = pl.col("item_after") == pl.col("original")
     return EditSelection(
         len(judged),
-        None if run.truth is None else int(judged["was_noise"].sum()),
-        None if run.truth is None else len(judged.filter(restored)),
+        None if truth is None else int(judged["was_noise"].sum()),
+        None if truth is None else len(judged.filter(restored)),
         [show(row) for row in surest.iter_rows(named=True)],
         [show(row) for row in wrong.iter_rows(named=True)],
     )

@@ -28,7 +28,7 @@ def write_report(run: Path) -> Path:
     """Write `report.html` into a finished run directory, atomically.
 
     Args:
-        run: Folder with at least `metrics.json`, `manifest.json` and `ledger.parquet`.
+        run: Folder with at least `metrics.json`, `manifest.json` and a ledger.
 
     Returns:
         Path of the page.
@@ -51,17 +51,32 @@ def _render(run: FinishedRun) -> str:
         metrics=metrics,
         headline=headline(metrics),
         findings=further_findings(metrics),
-        notes=honest_notes(metrics, run.ledger.edits["mender"].unique().to_list()),
+        notes=honest_notes(metrics, run.menders),
         figures=key_figures(metrics, run.manifest),
         arm_sections=[_arm_section(metrics, backbone) for backbone in metrics.backbones],
         detection=metrics.detection and _detection_section(metrics.detection),
-        edits=select_edits(run),
+        edit_sections=[(mender, select_edits(run, number=number)) for number, mender in enumerate(run.menders)],
+        contributions=_contributions(metrics),
         test_histories=wording.TEST_HISTORIES,
         arm_name=wording.arm_name,
         judge_name=wording.judge_name,
         manifest_rows=_manifest_rows(run.manifest),
         config=run.config and run.config[:_LONGEST_CONFIG],
     )
+
+
+def _contributions(metrics: Metrics) -> dict[str, Any] | None:
+    """What every one of several menders did, and what is lost without it; None where there is one alone."""
+    edits = metrics.edits
+    if edits is None or len(edits.by_mender) < 2:
+        return None
+    left_out = {
+        mender: found
+        for mender in edits.by_mender
+        for found in metrics.comparisons
+        if (found.b, found.metric, found.test_history) == (f"without_{mender}", HEADLINE_METRIC, "as_is")
+    }
+    return {"edits": edits.by_mender, "left_out": left_out}
 
 
 def _arm_section(metrics: Metrics, backbone: str) -> dict[str, Any]:

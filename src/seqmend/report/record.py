@@ -17,7 +17,8 @@ Interval = tuple[float, float]
 TestHistory = Literal["as_is", "mended"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_REQUIRED = ("metrics.json", "manifest.json", "ledger.parquet")
+_REQUIRED = ("metrics.json", "manifest.json")
+_LEDGER = "ledger.parquet"
 
 
 class _Part(BaseModel):
@@ -177,6 +178,7 @@ class EditCounts(_Part):
     share_of_interactions: float | None = None
     users: int | None = None
     by_kind: dict[str, int] = {}
+    by_mender: dict[str, "EditCounts"] = {}
 
 
 class LanguageModelUse(_Part):
@@ -257,7 +259,7 @@ class FinishedRun:
         folder: The run directory.
         metrics: What was measured.
         manifest: How it was made.
-        ledger: All edits.
+        ledgers: All edits, a ledger for every mender in the order of their work, each for what the one before made.
         truth: The injected noise, one row per item (see `seqmend.interactions.noise`); None where none was recorded.
         config: The configuration as text; None where there is no file.
     """
@@ -265,9 +267,14 @@ class FinishedRun:
     folder: Path
     metrics: Metrics
     manifest: Manifest
-    ledger: Ledger
+    ledgers: list[Ledger]
     truth: pl.DataFrame | None
     config: str | None
+
+    @cached_property
+    def menders(self) -> list[str]:
+        """Who proposed each ledger; "" where it holds no edit."""
+        return [next(iter(ledger.edits["mender"]), "") for ledger in self.ledgers]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -277,11 +284,14 @@ class FinishedRun:
             InputError: The folder is missing or no finished run, or a file of it is damaged.
         """
         missing = [name for name in _REQUIRED if not (folder / name).is_file()]
+        ledgers = sorted((folder / "ledgers").glob("*.parquet")) or [folder / _LEDGER]
+        if not ledgers[0].is_file():
+            missing.append(_LEDGER)
         if missing:
             raise InputError(
                 "this folder is not a finished run" if folder.is_dir() else "there is no such run directory",
                 where=str(folder),
-                expected=f"a folder with {', '.join(_REQUIRED)}; missing: {', '.join(missing)}",
+                expected=f"a folder with {', '.join((*_REQUIRED, _LEDGER))}; missing: {', '.join(missing)}",
                 fix="name the output folder of `seqmend run`; if that run was stopped, start it again and it resumes",
             )
         config = folder / "config.toml"
@@ -289,7 +299,7 @@ class FinishedRun:
             folder,
             read_metrics(folder),
             _checked(Manifest, _read_json(folder / "manifest.json"), str(folder / "manifest.json")),
-            Ledger.read(folder / "ledger.parquet"),
+            [Ledger.read(path) for path in ledgers],
             _read_truth(folder / "noise_truth.parquet"),
             config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
         )

@@ -21,6 +21,8 @@ from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
 Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+MenderName = Literal["denoise", "correct", "augment"]
+_ORDER: tuple[MenderName, ...] = get_args(MenderName)
 _NONE = "none"  # TOML has no word for it
 _SERVED = "server:"
 
@@ -145,10 +147,12 @@ class RunConfig(_Section):
     """Everything that decides a run's result.
 
     Attributes:
+        menders: Whose edits are carried out, one after another: each sees what the ones before it made of the log.
         form: Of the training rows; "auto" is the first that the backbone can learn from.
     """
 
     data: DataConfig
+    menders: tuple[MenderName, ...] = Field(default=("denoise",), min_length=1)
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     noise: NoiseConfig | None = None
     language: LanguageConfig = LanguageConfig()
@@ -160,6 +164,23 @@ class RunConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     arms: tuple[Arm, ...] = ARMS
+
+    @field_validator("menders", mode="after")
+    @classmethod
+    def _in_an_order_that_has_a_meaning(cls, menders: tuple[MenderName, ...]) -> tuple[MenderName, ...]:
+        if list(menders) != [name for name in _ORDER if name in menders]:
+            raise ValueError(f"menders work in the order {', '.join(_ORDER)}, each at most once")
+        if {"correct", "augment"} <= set(menders):
+            raise ValueError("correct edits single instances and augment whole sequences: not both in one run")
+        return menders
+
+    @model_validator(mode="after")
+    def _correct_has_what_it_needs(self) -> "RunConfig":
+        if "correct" in self.menders and self.language.model is None:
+            raise ValueError("correct asks a language model (language.model)")
+        if "correct" in self.menders and self.form == "sequence":
+            raise ValueError('correct edits single instances: set form = "instance", or leave it out')
+        return self
 
     @model_validator(mode="after")
     def _a_model_where_one_is_asked(self) -> "RunConfig":

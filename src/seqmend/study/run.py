@@ -1,12 +1,12 @@
 """The main job: read, split, (spoil,) judge, edit, retrain every arm, measure, write the run directory."""
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 
 from seqmend import assets
@@ -24,8 +24,11 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Sequences, Split, global_time, leave_one_out, undo
 from seqmend.ledger import Ledger
 from seqmend.progress import Progress, silent
+from seqmend.recommenders import Form, TrainingConfig, make_backbone, rows_from_sequences
+from seqmend.recommenders.batches import n_batches
 from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
-from seqmend.study.config import Arm, RunConfig
+from seqmend.study.composition import Proposed, Version, added_up, edit_counts, propose
+from seqmend.study.config import Arm, MenderName, RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 from seqmend.study.detection import measure_detection
 from seqmend.study.mending import by_chance, judge, usage
@@ -36,7 +39,8 @@ from seqmend.study.stages import RunDirectory, fingerprint
 from seqmend.study.trainings import Training, begin_training, finish_training
 
 _HEADLINE = ("ndcg@10", "hr@10")
-_CONTROLS: dict[Arm, str] = {"llm_free": "controls/llm_free.parquet", "random": "controls/random.parquet"}
+_CONTROLS: tuple[Arm, ...] = ("llm_free", "random")
+_WITHOUT = "without_"
 
 
 def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | None = None) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | N
     with write_atomic(out / "quarantine.parquet") as temporary:
         log.quarantine.write_parquet(temporary)
     study = _Study(config, directory, log, split, progress)
-    study.denoise()
+    study.mend()
     study.write_mended_log()
     metrics = study.measure(jobs)
     write_json(out / "metrics.json", metrics)
@@ -86,16 +90,91 @@ class _Study:
         self.split = self.noisy.split if self.noisy else clean
         self.train = self.split.train
         self.before_test = before_test(self.split)
-        self.ledgers: dict[Arm, Ledger] = {}
+        self.versions: dict[str, Version] = {}
         self.detection: dict[str, Any] | None = None
-        self.llm: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
+
+    # ---------------------------------------------------------------------------------------------------------- mend
+
+    def mend(self) -> None:
+        """Let every mender work in turn, and write its ledger and those of its controls.
+
+        Of several menders, one after the other is also left out, and those after it see the data without its edits.
+        """
+        menders = self.config.menders
+        left_out = [_WITHOUT + mender for mender in menders] if len(menders) > 1 else []
+        self.versions = {arm: Version(self.split) for arm in ["mended", *self._controls(), *left_out]}
+        if self.noisy is not None:
+            with write_atomic(self.directory.path / "noise_truth.parquet") as temporary:
+                self.noisy.truth.write_parquet(temporary)
+        for mender in menders:
+            if mender == "denoise":
+                self._denoise()
+            else:
+                self._propose(mender)
+
+    def _controls(self) -> list[Arm]:
+        return [arm for arm in _CONTROLS if arm in self.config.arms]
+
+    def _file(self, arm: str, mender: MenderName) -> str:
+        """Where an arm's ledger of a mender lies in the run directory."""
+        menders = self.config.menders
+        if len(menders) == 1:
+            return "ledger.parquet" if arm == "mended" else f"controls/{arm}.parquet"
+        folder = "ledgers" if arm == "mended" else f"controls/{arm}"
+        return f"{folder}/{menders.index(mender) + 1:02d}-{mender}.parquet"
+
+    def _take(self, arm: str, mender: MenderName) -> None:
+        ledger = Ledger.read(self.directory.path / self._file(arm, mender))
+        self.versions[arm] = self.versions[arm].then(mender, ledger)
+
+    def _propose(self, mender: MenderName) -> None:
+        """Write what a mender after the first proposes for every arm; arms of equal data share its work."""
+        config, path = self.config, self.directory.path
+        shared: dict[str, Proposed] = {}
+        for arm, version in self.versions.items():
+            if arm == _WITHOUT + mender:
+                continue
+            data, kind = version.split.sequences.data_id, arm if arm in _CONTROLS else "mended"
+            file, said = self._file(arm, mender), f"stages/{mender}-{arm}.json"
+            users = ["users.parquet"] if mender == "augment" and arm == "mended" else []
+            settings = [config.language, config.backbone, config.training, getattr(config, mender)]
+            key = fingerprint(data, config.split, config.form, *(section.model_dump() for section in settings))
+
+            def make(
+                data: str = data,
+                version: Version = version,
+                kind: str = kind,
+                file: str = file,
+                said: str = said,
+                users: list[str] = users,
+            ) -> None:
+                asked_now = data not in shared
+                if asked_now:
+                    folder = path / "menders" / f"{mender}-{data[:12]}"
+                    shared[data] = propose(mender, config, version, folder, path / "journal.sqlite", self.progress)
+                found = shared[data]
+                found.ledgers[kind].write(path / file)
+                for name in users:
+                    assert found.users is not None
+                    with write_atomic(path / name) as temporary:
+                        found.users.write_parquet(temporary)
+                write_json(path / said, found.figures if asked_now else {**found.figures, "llm": {}})
+
+            def load(said: str = said) -> dict[str, Any]:
+                return json.loads((path / said).read_text("utf-8"))
+
+            figures = self.directory.stage(f"{mender} {arm}", key, [file, said, *users], make, load)
+            self.asked.append(figures["llm"])
+            self._take(arm, mender)
 
     # ------------------------------------------------------------------------------------------------------- denoise
 
-    def denoise(self) -> None:
+    def _denoise(self) -> None:
         """Judge the training part and the test histories once, and write the ledgers of the mender and its controls."""
         config, path = self.config, self.directory.path
-        names = {"mended": "ledger.parquet", **{arm: _CONTROLS[arm] for arm in _CONTROLS if arm in config.arms}}
+        arms = [arm for arm in self.versions if arm != _WITHOUT + "denoise"]
+        names = {arm: self._file(arm, "denoise") for arm in arms}
         files = [*names.values(), "stages/denoise.json"]
         key = fingerprint(
             self.split.sequences.fingerprint,
@@ -105,30 +184,33 @@ class _Study:
         )
 
         def load() -> dict[str, Any]:
-            self.ledgers = {arm: Ledger.read(path / name) for arm, name in names.items()}  # type: ignore[misc]
             return json.loads((path / "stages/denoise.json").read_text("utf-8"))
 
         said = self.directory.stage("denoise", key, files, lambda: self._judge_and_propose(names), load)
-        self.detection, self.llm = said["detection"], said["llm"]
+        self.detection = said["detection"]
+        self.asked.append(said["llm"])
+        for arm in arms:
+            self._take(arm, "denoise")
 
-    def _judge_and_propose(self, names: dict[Any, str]) -> None:
+    def _judge_and_propose(self, names: dict[str, str]) -> None:
         config, path = self.config, self.directory.path
         adapter = tuned_adapter(config, self.train, path / "adapter", self.progress)
         models = load_readers(config.language, path / "journal.sqlite", self.progress, adapter)
         mender, verdicts = judge(config, self.split, models, path / "titles.safetensors", self.progress)
         rng = np.random.default_rng(config.denoise.seed + 1)
-        proposals: dict[str, list[Ledger]] = {name: [] for name in names}
+        controls = self._controls()
+        proposals: dict[str, list[Ledger]] = {name: [] for name in ("mended", *controls)}
         for view, said in verdicts.items():
             fused = mender.propose_from(said, view)
             proposals["mended"].append(fused)
-            if "llm_free" in names:
+            if "llm_free" in controls:
                 free = mender.propose_from(said, view, gate=said.llm_free, ask=False)
                 proposals["llm_free"].append(free)
-            if "random" in names:
+            if "random" in controls:
                 proposals["random"].append(by_chance(mender, said, view, len(fused), rng))
-        for arm, (train, test) in proposals.items():
-            ledger = train.merge(test).accept()  # the mender's gate has decided
-            ledger.write(path / names[arm])
+        ledgers = {kind: train.merge(test).accept() for kind, (train, test) in proposals.items()}  # its gate decided
+        for arm, file in names.items():
+            ledgers[arm if arm in controls else "mended"].write(path / file)
         detection = None
         if self.noisy is not None:
             is_noise = self.noisy.mask[_rows_before(self.split.sequences, self.split.train_ends)]
@@ -136,8 +218,6 @@ class _Study:
             detection = measure_detection(
                 verdicts["train"], is_noise, config.denoise.threshold, mender.noise_rate, np.random.default_rng(0)
             )
-            with write_atomic(path / "noise_truth.parquet") as temporary:
-                self.noisy.truth.write_parquet(temporary)
         write_json(
             path / "stages" / "denoise.json",
             {
@@ -152,21 +232,28 @@ class _Study:
 
     def write_mended_log(self) -> None:
         """The log with the accepted training edits carried out, as Parquet."""
-        mended = self.ledgers["mended"].apply(self.split.sequences, "train")
+        mended = self.versions["mended"].mended(self.split.sequences, "train")
         with write_atomic(self.directory.path / "mended" / "interactions.parquet") as temporary:
             mended.to_frame().write_parquet(temporary)
 
     def measure(self, jobs: int | None) -> dict[str, Any]:
         """Train every arm under every seed, so many at once, and compare."""
         held_out = HeldOut.of(self.split, self.clean)
-        arms: list[Arm] = [arm for arm in self.config.arms if arm != "oracle" or self.noisy is not None]
+        arms: list[str] = [arm for arm in self.config.arms if arm != "oracle" or self.noisy is not None]
+        arms += [arm for arm in self.versions if arm.startswith(_WITHOUT)]
         most = self.config.training.epochs * self.train.n_interactions * len(arms) * len(self.config.seeds)
         with pool(jobs or default_jobs(most), self.progress) as workers:
             waiting = {arm: self._trainings(arm, held_out, workers) for arm in arms}
             ranks = {(arm, name): by_seed for arm in arms for name, by_seed in self._ranks(waiting[arm]).items()}
-        return {"schema": 1, "dataset": self._dataset(), **self._compare(ranks), **self._mending(), "llm": self.llm}
+        return {
+            "schema": 1,
+            "dataset": self._dataset(),
+            **self._compare(ranks),
+            **self._mending(),
+            "llm": added_up(self.asked),
+        }
 
-    def _arm_data(self, arm: Arm) -> ArmData:
+    def _arm_data(self, arm: str) -> ArmData:
         as_is = Histories.before(self.split.sequences, self.split.test)
         if arm == "raw":
             return ArmData(self.train, _ones(self.train), {"as_is": as_is})
@@ -178,14 +265,22 @@ class _Study:
                 _ones(clean.train),
                 {"as_is": as_is, "mended": Histories.before(clean.sequences, clean.test)},
             )
-        train = self.ledgers[arm].apply(self.train, "train")
-        test = self.ledgers[arm].apply(self.split.sequences, "test")
-        mended = Histories(test.sequences, self.split.test.users, test.lengths_before(self.split.test))
-        return ArmData(train.sequences, train.weights, {"as_is": as_is, "mended": mended}, train)
+        return self.versions[arm].arm()
 
-    def _trainings(self, arm: Arm, held_out: HeldOut, workers: Pool) -> list[Training]:
+    def _training(self) -> tuple[Form | Literal["auto"], TrainingConfig]:
+        """Of all arms alike: rows that every edit can be carried out on, and as many steps as the raw log takes."""
+        config, training = self.config, self.config.training
+        form = "instance" if "correct" in config.menders else config.form
+        if config.menders == ("denoise",):
+            return form, training
+        model = make_backbone(config.backbone, len(self.train.catalogue), len(self.train))
+        rows = rows_from_sequences(self.train, model.max_length, model.forms[0] if form == "auto" else form)
+        steps = n_batches(rows.select(rows.has_loss), training.batch_size)
+        return form, training.model_copy(update={"steps_per_epoch": steps})
+
+    def _trainings(self, arm: str, held_out: HeldOut, workers: Pool) -> list[Training]:
         """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
-        config, data = self.config, self._arm_data(arm)
+        config, data, (form, training) = self.config, self._arm_data(arm), self._training()
         return [
             begin_training(
                 self.directory,
@@ -194,8 +289,8 @@ class _Study:
                 data,
                 held_out,
                 config.backbone,
-                config.form,
-                config.training.model_copy(update={"seed": seed}),
+                form,
+                training.model_copy(update={"seed": seed}),
             )
             for seed in config.seeds
         ]
@@ -247,7 +342,8 @@ class _Study:
             raw = values.get((metric, "raw", "as_is"))
             for history in ("as_is", "mended"):
                 mended = values.get((metric, "mended", history))
-                for other in ("raw", "random", "llm_free", "oracle"):
+                left_out = [arm for arm in self.versions if arm.startswith(_WITHOUT)]
+                for other in ("raw", "random", "llm_free", "oracle", *left_out):
                     theirs = raw if other == "raw" else values.get((metric, other, history))
                     if mended is not None and theirs is not None:
                         comparisons.append(_comparison(backbone, metric, history, "mended", other, mended, theirs))
@@ -269,16 +365,16 @@ class _Study:
         return {"arms": arms, "arm_intervals": intervals, "comparisons": comparisons, "recovered_share": shares}
 
     def _mending(self) -> dict[str, Any]:
-        ledger = self.ledgers["mended"]
-        accepted = ledger.edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train"))
-        is_change = pl.col("kind") != "reweight"
-        changed = accepted.filter(is_change)
+        said = {mender: edit_counts(ledger) for mender, ledger in self.versions["mended"].ledgers}
+        by_kind: Counter[str] = sum((Counter(one["by_kind"]) for one in said.values()), Counter())
+        accepted = sum(one["accepted"] for one in said.values())
         edits = {
-            "proposed": len(ledger.filter(view="train").edits.filter(is_change)),
-            "accepted": len(changed),
-            "share_of_interactions": len(changed) / max(self.train.n_interactions, 1),
-            "users": changed["user_id"].n_unique(),
-            "by_kind": dict(accepted.group_by("kind").len().sort("kind").iter_rows()),
+            "proposed": sum(one["proposed"] for one in said.values()),
+            "accepted": accepted,
+            "share_of_interactions": accepted / max(self.train.n_interactions, 1),
+            "users": max(one["users"] for one in said.values()),
+            "by_kind": dict(sorted(by_kind.items())),
+            "by_mender": said,
         }
         return {"edits": edits} | ({"detection": self.detection} if self.detection else {})
 
