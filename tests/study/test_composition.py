@@ -10,7 +10,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import leave_one_out
 from seqmend.ledger import Ledger
 from seqmend.report import write_report
-from seqmend.study import RunConfig, run
+from seqmend.study import RunConfig, estimate, run
 from seqmend.study.composition import Version, added_up
 from seqmend.study.data import read_data
 
@@ -155,3 +155,15 @@ def test_what_was_asked_is_added_up():
         "seconds": 0.5,
         "model": "a",
     }
+
+
+def test_the_cost_of_several_menders_is_said_beforehand(composed, tmp_path):
+    config, _, metrics = composed
+    said = estimate(config, rate=1000.0)
+    calls = {}
+    for part in said["parts"]:
+        calls[part["purpose"]] = calls.get(part["purpose"], 0) + part["calls"]
+    later = sum(calls.values()) - sum(calls.get(name, 0) for name in ("titles", "tuning", "windows", "replacements"))
+    assert later > 0
+    assert metrics["llm"]["calls"] <= said["total"]["calls"] * 1.1
+    assert set(said["trainings"]["arms"]) == {arm["arm"] for arm in metrics["arms"]}

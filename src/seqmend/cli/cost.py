@@ -27,10 +27,13 @@ def show_cost(figures: dict[str, Any]) -> None:
     if figures["parts"]:
         table.add_row("at most, together", "", *_cells(figures["total"], is_priced), style="bold")
         out_console.print(table)
-        rates = ", ".join(f"{method} {rate:,.0f}" for method, rate in figures["rates"].items())
-        out_console.print(f"Tokens per second: {rates}. No window is read where reading has not shown to help.")
-    else:
+        if figures["rates"]:
+            rates = ", ".join(f"{method} {rate:,.0f}" for method, rate in figures["rates"].items())
+            out_console.print(f"Tokens per second: {rates}. No window is read where reading has not shown to help.")
+    elif not figures["unforeseen"]:
         out_console.print("No language model would be asked.")
+    for mender in figures["unforeseen"]:
+        out_console.print(f"What {mender} asks is known, and said, when its recommender is trained.")
     for name, entry in figures["budget"].items():
         out_console.print(f"Budget of {name}: {entry['limit']:,.6g}; wanted: {entry['wanted']:,.6g}", highlight=False)
     if ends := figures["ends"]:
@@ -50,7 +53,9 @@ def show_cost(figures: dict[str, Any]) -> None:
 
 
 def _named(part: dict[str, Any]) -> str:
-    return _PURPOSES[part["purpose"]].format(view={"train": "training"}.get(part["view"], part["view"]))
+    return _PURPOSES.get(part["purpose"], part["purpose"]).format(
+        view={"train": "training"}.get(part["view"], part["view"])
+    )
 
 
 def _cells(used: dict[str, Any], is_priced: bool) -> list[str]:

@@ -106,6 +106,10 @@ def run(
     data: dict[str, Any],
     config: Config = None,
     out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/run"),
+    menders: Annotated[
+        str | None,
+        typer.Option("--menders", help="One after another, comma separated: denoise,correct or denoise,augment."),
+    ] = None,
     model: Model = None,
     threshold: Threshold = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds.")] = None,
@@ -124,6 +128,8 @@ def run(
     from seqmend.study import RunConfig, estimate
 
     values = configured(config, data, settings, model=model, threshold=threshold)
+    if menders is not None:
+        values["menders"] = tuple(name.strip() for name in menders.split(","))
     if seeds is not None:
         values["seeds"] = tuple(range(seeds))
     if noise is not None:

@@ -13,6 +13,7 @@ from seqmend.llm import Budget, CountingModel, LocalModel, Usage
 from seqmend.menders.denoise import METHODS, Part, forecast
 from seqmend.progress import Progress, silent
 from seqmend.study.arms import refuse_untrainable_backbone
+from seqmend.study.augment_cost import estimate_augment
 from seqmend.study.config import RunConfig
 from seqmend.study.data import before_test, read_data, spoil
 
@@ -37,7 +38,8 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
         `parts` (in the order in which they are asked: `purpose, view, calls, prompt_tokens, completion_tokens, seconds,
         money`, and `windows, windows_total` or None), `total` (the same sums), `rates` (tokens per second by method),
         `budget` (by limit: `limit, wanted`), `ends` (where the budget ends, or None: `purpose, view, share` of that
-        part) and `trainings` (`n, arms, seeds, epochs, targets`: of one epoch of one training).
+        part), `unforeseen` (menders of which only a trained recommender can tell what they ask) and `trainings` (`n,
+        arms, seeds, epochs, targets`: of one epoch of one training).
 
     Raises:
         InputError: The log or the settings cannot be used.
@@ -45,7 +47,8 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
     """
     if rate is not None and rate <= 0:
         raise InputError(f"{rate:g} tokens per second is no rate", expected="more than 0")
-    if config.denoise.method != "fusion" or config.denoise.scorer != "mutual_information":
+    fusion, asked = config.denoise, config.menders if config.language.model else ()
+    if "denoise" in asked and (fusion.method != "fusion" or fusion.scorer != "mutual_information"):
         raise InputError(
             "what LLM4DSR's tuning and noise scores would cost cannot be foreseen",
             expected='denoise.method = "fusion" and denoise.scorer = "mutual_information"',
@@ -62,7 +65,7 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
     split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
     if config.noise is not None:
         split = spoil(split, config.noise, config.language.encoder, progress).split
-    parts, rates = _questions(config, split, progress, rate) if config.language.model else ([], {})
+    parts, rates = _questions(config, split, progress, rate) if "denoise" in asked else ([], {})
     budget = config.language.budget()
     entries: list[dict[str, Any]] = []
     total, ends = Usage(), None
@@ -75,13 +78,24 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
         entries.append(
             {**about, **_amounts(budget, used), "windows": part.windows, "windows_total": part.windows_total}
         )
-    arms = [arm for arm in config.arms if arm != "oracle" or config.noise is not None]
+    arms: list[str] = [arm for arm in config.arms if arm != "oracle" or config.noise is not None]
+    left_out = [f"without_{mender}" for mender in config.menders] if len(config.menders) > 1 else []
+    if "augment" in asked:
+        # Whose data differ, and so the questions: the run, its controls, and without one of the menders before.
+        times = 1 + sum(arm in ("llm_free", "random") for arm in arms) + len(config.menders) - 1
+        for part in estimate_augment(config, progress, rate)["parts"]:
+            used = Usage(*(times * part[name] for name in ("calls", "prompt_tokens", "completion_tokens", "seconds")))
+            total.add(used)
+            about = {"purpose": part["purpose"], "view": ""}
+            entries.append({**about, **_amounts(budget, used), "windows": None, "windows_total": None})
+    arms += left_out
     return {
         "parts": entries,
         "total": _amounts(budget, total),
         "rates": rates,
         "budget": {name: {"limit": limit, "wanted": wanted} for name, limit, wanted in budget.limits(total)},
         "ends": ends,
+        "unforeseen": [mender for mender in asked if mender == "correct"],
         "trainings": {
             "n": len(arms) * len(config.seeds),
             "arms": arms,
