@@ -79,7 +79,7 @@ def test_a_judge_answers_by_threshold_and_stops_where_the_budget_does():
     assert [verdict is None for verdict in found] == [False] * 64 + [True] * 6
 
 
-def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out(tmp_path):
+def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out():
     class Guessing(Placed):
         def choose(self, questions):
             rng = np.random.default_rng(len(questions))
@@ -91,12 +91,8 @@ def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out(tmp_path):
     asked = [Asked(tuple(r), int(t)) for r, t in zip(validation.inputs.tolist(), validation.targets, strict=True)]
     verdicts = TunedJudge(Guessing(), WORDS, tuned, scores).ask(asked)
     assert [verdict.goes for verdict in verdicts] == [tuple(row) for row in validation.relevant.tolist()]
-    tuned.write(tmp_path / "tuned.json")
-    assert Tuned.read(tmp_path / "tuned.json") == tuned
     alone = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig(evidence=False))
     assert (alone.evidence, alone.both) == (None, None)
-    alone.write(tmp_path / "tuned.json")
-    assert Tuned.read(tmp_path / "tuned.json") == alone
 
 
 def test_shared_values_count_and_are_a_share_of_what_could_be_shared():

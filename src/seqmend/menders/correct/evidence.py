@@ -1,7 +1,7 @@
 """Evidence on pairs of items, weighed by logistic regression on instances whose answer is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -64,16 +64,6 @@ class Weights:
     def probabilities(self, features: Mapping[str, Float64]) -> Float64:
         """The same as probabilities."""
         return expit(self.log_odds(features))
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The weights of plain values."""
-        columns = {key: tuple(values[key]) for key in ("names", "means", "spreads", "weights")}
-        return cls(**columns, bias=values["bias"])
 
 
 def features_of(rows: Labelled, scores: Mapping[str, Score]) -> dict[str, Float64]:

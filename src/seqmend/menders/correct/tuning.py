@@ -9,17 +9,14 @@ The answer is weighed with what is known of the items without a language model, 
 weighed on the rows that the model was tuned on, the model beside the evidence on rows that it was not.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
 
 from seqmend.errors import BudgetExceeded, InputError
-from seqmend.files import write_json
 from seqmend.interactions import Catalogue
 from seqmend.llm import Adaptation, Judged, LanguageModel, LocalModel, Question, adapt
 from seqmend.menders.correct.attributes import Attributes
@@ -81,18 +78,6 @@ class Tuned:
         if self.evidence is None or self.both is None:
             return expit(model)
         return self.both.probabilities({MODEL: model, EVIDENCE: self.evidence.log_odds(features)})
-
-    def write(self, path: Path) -> None:
-        """Keep it as JSON."""
-        parts = {"evidence": self.evidence, "both": self.both}
-        write_json(path, {"threshold": self.threshold} | {k: w and w.as_json() for k, w in parts.items()})
-
-    @classmethod
-    def read(cls, path: Path) -> "Tuned":
-        """What `write` kept."""
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        weights = {name: Weights.from_json(values[name]) for name in ("evidence", "both") if values[name] is not None}
-        return cls(values["threshold"], **weights)
 
 
 @dataclass(frozen=True)
