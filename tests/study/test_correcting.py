@@ -1,5 +1,8 @@
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,7 +14,7 @@ from seqmend.ledger import Ledger
 from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
 from seqmend.progress import silent
 from seqmend.recommenders import rows_from_sequences, with_instance_edits
-from seqmend.study import correct_split, read_data
+from seqmend.study import correct, correct_split, read_data
 from seqmend.study.correcting import equal_steps
 from seqmend.study.readers import Readers
 
@@ -142,6 +145,31 @@ def test_equal_steps(noisy):
     assert equal_steps(training, 64).steps_per_epoch == 1
 
 
+@pytest.fixture(scope="module")
+def served(tiny_folder):
+    """Address of a process that serves the tiny model; see tests/llm/model_server.py."""
+    script = Path(__file__).parents[1] / "llm" / "model_server.py"
+    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.parametrize("capability", ["exact", "label"])
+def test_a_served_model_corrects(capability, noisy, served, tmp_path):
+    config, _ = noisy
+    language = {"model": "server:tiny", "encoder": None, "server": {"base_url": f"{served}/{capability}/v1"}}
+    values = {**config.model_dump(), "language": language}
+    values["correct"] = {"uncertain_share": 0.01, "max_length": 4, "stages": "inputs"}
+    figures = correct(type(config).from_dict(values, "test"), tmp_path / "ledger.parquet")
+    assert figures["llm"]["model"].endswith(capability)
+    assert figures["spent"][1]["calls"] == figures["forecast"][0]["most"]["calls"] > 0
+    assert figures["forecast"][0]["most"]["tokens"] is None  # its tokenizer is not here
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 LESS = (
@@ -178,6 +206,7 @@ def test_what_cannot_be_corrected_leaves_nothing(seqmend, noisy, tmp_path):
     data = noisy[0].data
     wrong = [
         (("--model", "none"), "there is none"),
+        (("--model", "server:tiny", "--teacher", "lora"), "cannot be tuned"),
         (("--set", "noise.kind=uniform"), "leave [noise] out"),
         (("--share", 2), "uncertain_share"),
         (("--set", "correct.signel=rank"), "signal"),

@@ -48,7 +48,7 @@ from seqmend.study.data import read_data
 from seqmend.study.parallel import pool
 from seqmend.study.readers import Readers, load_readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, teach
+from seqmend.study.teaching import Taught, refuse_unteachable, teach
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Announce = Callable[[list[dict[str, Any]]], None]
@@ -138,8 +138,7 @@ def correct(
             "a ledger is for the log as it is, and the configuration spoils it with known noise",
             fix="leave [noise] out, or use seqmend bench correct-noise",
         )
-    if config.language.model is None:
-        raise InputError("correcting asks a language model, and there is none", fix="name one with --model")
+    refuse_unteachable(config)
     if out.suffix != ".parquet" or out.is_dir():
         raise InputError("a ledger cannot be written here", where=str(out), expected="a file ending in .parquet")
     log = read_data(config.data, progress)

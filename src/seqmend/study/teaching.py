@@ -69,8 +69,7 @@ def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, p
         progress: Told what is being done.
 
     Raises:
-        InputError: The item file lacks a column of attributes, the log yields too few rows to learn from, or a server's
-            model is to be tuned.
+        InputError: The item file lacks a column of attributes, or the log yields too few rows to learn from.
     """
     assert readers.model is not None
     correct, model = config.correct, readers.model
@@ -88,6 +87,18 @@ def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, p
         found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
         taught = Taught(model, found.prompt, found.memory)
     return _ruled(taught, train, correct, attributes, progress)
+
+
+def refuse_unteachable(config: RunConfig) -> None:
+    """Raise an `InputError` for a model that there is not, or that cannot be tuned, before anything is written."""
+    if config.language.model is None:
+        raise InputError("correcting asks a language model, and there is none", fix="name one with --model")
+    if config.correct.teacher == "lora" and config.language.served_model is not None:
+        raise InputError(
+            "a served model cannot be tuned",
+            where=config.language.model,
+            expected='a model in this process, or teacher = "none" or "textual-gradient"',
+        )
 
 
 def item_attributes(
@@ -153,12 +164,7 @@ def _tuned(
     assert readers.model is not None
     assert config.language.model is not None
     base = readers.model.model
-    if not isinstance(base, LocalModel):
-        raise InputError(
-            "a served model cannot be tuned",
-            where=config.language.model,
-            expected='a model in this process, or teacher = "none" or "textual-gradient"',
-        )
+    assert isinstance(base, LocalModel)
     settings = LabelledConfig(rows=correct.tuning.rows, max_length=correct.max_length, seed=correct.seed)
     rows = label(train, settings, None if attributes is None else attributes.keys())
     words = InPlace(train.catalogue, attributes if correct.tuning.tell_attributes else None)

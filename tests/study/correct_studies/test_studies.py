@@ -68,7 +68,16 @@ def test_every_signal_chooses_as_many(setting, asked, tmp_path):
 
 def test_versions_are_trained_with_equally_many_steps(setting, asked, tmp_path):
     arms = ["dropped", "weighted_down", "inputs_only", "first_candidate", "corrected_continued", "raw_continued"]
-    figures = correct_ablations(setting, NOISE, tmp_path, arms=arms)
+    steps: dict[str, set[tuple[str, int]]] = {}
+
+    def watch(what, done, total):
+        if "training, epoch" in what and done == total:
+            version, _, epoch = what.partition(": training, ")
+            steps.setdefault(version, set()).add((epoch, total))
+
+    figures = correct_ablations(setting, NOISE, tmp_path, arms=arms, progress=watch)
+    assert len(steps) == 2 * (len(arms) + 4)  # seeds, versions
+    assert all(taken == next(iter(steps.values())) and len(taken) == 2 for taken in steps.values())
     assert set(figures["ranking"]) == {"raw", "corrected", "oracle", "oracle_uncertain", *arms}
     (side,) = {json.dumps(one["dropped"]["instances"]) for one in figures["side_effects"]}
     assert float(side) == pytest.approx(0.8, abs=0.01)

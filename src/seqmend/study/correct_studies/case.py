@@ -38,7 +38,7 @@ from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, teach
+from seqmend.study.teaching import Taught, refuse_unteachable, teach
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
@@ -193,8 +193,9 @@ def sized(config: RunConfig, name: str) -> BackboneConfig:
         plain = adapter.validate_python({"name": name})
     except ValueError as error:
         raise InputError(f"no backbone is called {name!r}", expected="what seqmend train knows") from error
-    if isinstance(getattr(plain, "encoder", None), BaseModel):
-        return adapter.validate_python({**own, "name": name, "encoder": {**own.get("encoder", {}), **length}})
+    if isinstance(encoder := getattr(plain, "encoder", None), BaseModel):
+        inner = {**encoder.model_dump(include={"name"}), **own.get("encoder", {}), **length}
+        return adapter.validate_python({**own, "name": name, "encoder": inner})
     return adapter.validate_python({**own, "name": name, **length})
 
 
@@ -220,8 +221,7 @@ def refuse_unusable(setting: Setting, noise: Noise, *, clean: bool = False) -> N
         noise: Kind and ratio.
         clean: Whether a log without injected noise can be studied.
     """
-    if setting.config.language.model is None:
-        raise InputError("the study asks a language model, and there is none", fix="name one with --model")
+    refuse_unteachable(setting.config)
     if noise[0] == "insertion":
         raise InputError("an inserted item has taken no item's place, so that no target can be found again",
                          expected="uniform, popularity, hard, burst or shared-account")  # fmt: skip
