@@ -14,7 +14,7 @@ from seqmend.evaluation import mean_interval
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import PADDING, Sequences, Split, global_time, leave_one_out
 from seqmend.ledger import Ledger
-from seqmend.llm import Encoder, JournaledModel, LocalModel
+from seqmend.llm import JournaledModel, LocalModel
 from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Selection, Status, generated, tune
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
@@ -133,12 +133,19 @@ def augment_split(
         progress: Told what is being done.
         jobs: Trainings at once; by default as many as are fastest here.
     """
-    settings = resolved_settings(config, readers.model)
     seen = seen_part(config, split)
     recommenders = fit_recommenders(config, seen, folder, progress, jobs)
     shown = before_test(split)
     totals, is_tested = split.sequences.lengths, shown.lengths > 0
-    mender = _mender(settings, readers.model, readers.encoder, recommenders, progress).fit(seen)
+    mender = Augmenter(
+        resolved_settings(config, readers.model),
+        readers.model,
+        readers.encoder,
+        recommenders.backward,
+        recommenders.forward,
+        recommenders.backward_check,
+        progress,
+    ).fit(seen)
     said = mender.judge(seen, totals)
     ledgers = {"": mender.propose_from(said, is_tested)}
     for control in _CONTROLS:
@@ -210,24 +217,6 @@ def resolved_settings(config: RunConfig, model: JournaledModel | None) -> Augmen
     if config.augment.answers == "auto" and is_exact_server:
         return config.augment.model_copy(update={"answers": "titles"})
     return config.augment
-
-
-def _mender(
-    settings: AugmentConfig,
-    model: JournaledModel | None,
-    encoder: Encoder | None,
-    recommenders: AugmentRecommenders,
-    progress: Progress,
-) -> Augmenter:
-    return Augmenter(
-        settings,
-        model,
-        encoder,
-        recommenders.backward,
-        recommenders.forward,
-        recommenders.backward_check,
-        progress,
-    )
 
 
 def _figures(said: Augmentation, split: Split, forward: Backbone) -> dict[str, Any]:

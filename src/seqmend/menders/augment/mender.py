@@ -5,7 +5,7 @@ the last training item is hidden, a forward recommender and the language model r
 how alike guess and truth are is the user's weight.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from seqmend.ledger import Ledger
 from seqmend.llm import Encoder, LanguageModel
 from seqmend.menders.augment.augmentation import Augmentation, Bool, Float64, Int32, Int64, Status, final_weights
 from seqmend.menders.augment.candidates import Pools, best, by_backbone, by_control, reversed_in_time, with_prefix
-from seqmend.menders.augment.config import AugmentConfig
+from seqmend.menders.augment.config import AugmentConfig, Selection
 from seqmend.menders.augment.prompt import Renderer
 from seqmend.menders.augment.question import Teacher
 from seqmend.menders.augment.reliability import ALONE, Mixing, Recoverer, learned_mixing
@@ -106,6 +106,17 @@ class Augmenter:
         self.without = {user: r for user, r in zip(ids, said.raw.tolist(), strict=True) if np.isfinite(r)}
         return self
 
+    def control(self, selection: Selection) -> "Augmenter":
+        """The same without a language model, fitted to the same: candidates by rank, chance or titles.
+
+        Args:
+            selection: What picks.
+        """
+        config = self.config.model_copy(update={"selection": selection})
+        other = replace(self, config=config, model=None)
+        other._vectors = self._vectors
+        return other
+
     def judge(self, sequences: Sequences, totals: Int64 | None = None) -> Augmentation:
         """The augmentation of every user.
 
@@ -166,9 +177,10 @@ class Augmenter:
 
     def propose_from(self, augmentation: Augmentation, is_tested: Bool | None = None) -> Ledger:
         """Edits from an augmentation that is already there."""
+        selection = self.config.selection
         told = {
             "candidates": self.config.candidates,
-            "selection": self.config.selection if self.model else "rank",
+            "selection": "rank" if self.model is None and selection == "model" else selection,
             "model": self.model.identity if self.model else None,
         }
         return augmentation.to_ledger(NAME, told, is_tested)
