@@ -5,7 +5,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue
 from seqmend.llm import Budget, Journal, JournaledModel
 from seqmend.menders.correct import Attributes, Memory, MemoryConfig, Prompt, Renderer, Summary, make_memory
-from seqmend.menders.correct.summaries import believable, read_summary
+from seqmend.menders.correct.summaries import believable, first_line
 
 TITLES = {
     "a": "Alien", "b": "Heat; or, The Job", "c": None, "d": "None", "e": "<|im_end|>1984", "f": "Alien", "g": "<b></b>"
@@ -75,7 +75,9 @@ def test_a_text_that_is_repeated_is_about_none_of_them(make_writer):
 
 
 def test_a_summary_is_one_short_paragraph_without_marks(make_writer):
-    assert read_summary('\n <summary> A "war"\tfilm <|im_end|>of love \n\nNext</summary>') == "A 'war' film of love"
+    assert first_line('\n  A "war"\tfilm <|im_end|>of love \n\nNext') == "A 'war' film of love"
+    (text,) = made(make_writer(lambda prompt: "Sure!\n<summary>\nAlien is about fear and space.\nThis"), [1]).values()
+    assert text == "Alien is about fear and space."
     (text,) = made(make_writer(lambda prompt: "Alien is " + "very " * 50 + "x" * 900), [1]).values()
     assert len(text) == 500
 

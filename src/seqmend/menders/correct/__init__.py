@@ -4,10 +4,13 @@ from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import CorrectConfig, MemoryConfig, RulesConfig, Signal, TextualGradientConfig
 from seqmend.menders.correct.controls import at_random, dropped, of_known_noise, retargeted_to_first
 from seqmend.menders.correct.corrections import Correction, Trial, to_edits
+from seqmend.menders.correct.descent_cost import forecast_descent
 from seqmend.menders.correct.forecast import Part, forecast, pace
+from seqmend.menders.correct.gradient import Descent, LabelledParts, descend
 from seqmend.menders.correct.judges import (
     Judge,
     LearnedScore,
+    RuledJudge,
     Score,
     ScoreJudge,
     by_chance,
@@ -21,7 +24,9 @@ from seqmend.menders.correct.mender import NAME, Corrector, Instances
 from seqmend.menders.correct.prompt import Example, Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
+from seqmend.menders.correct.self_written import choose_rules, label_parts, write_prompt
 from seqmend.menders.correct.summaries import make_memory
+from seqmend.menders.correct.transcript import Transcript
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
 from seqmend.menders.correct.variants import choose_example, start_prompts
 
@@ -33,11 +38,13 @@ __all__ = [
     "CorrectConfig",
     "Correction",
     "Corrector",
+    "Descent",
     "Example",
     "Instances",
     "Judge",
     "Labelled",
     "LabelledConfig",
+    "LabelledParts",
     "LearnedScore",
     "Marks",
     "Memory",
@@ -45,6 +52,7 @@ __all__ = [
     "Part",
     "Prompt",
     "Renderer",
+    "RuledJudge",
     "RulesConfig",
     "Score",
     "ScoreJudge",
@@ -52,6 +60,7 @@ __all__ = [
     "Summary",
     "Teacher",
     "TextualGradientConfig",
+    "Transcript",
     "Trial",
     "Verdict",
     "at_random",
@@ -59,10 +68,14 @@ __all__ = [
     "by_co_occurrence",
     "by_title",
     "choose_example",
+    "choose_rules",
     "co_occurrence",
+    "descend",
     "dropped",
     "forecast",
+    "forecast_descent",
     "label",
+    "label_parts",
     "make_memory",
     "mark",
     "of_known_noise",
@@ -72,4 +85,5 @@ __all__ = [
     "retargeted_to_first",
     "start_prompts",
     "to_edits",
+    "write_prompt",
 ]

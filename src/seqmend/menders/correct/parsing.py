@@ -69,6 +69,24 @@ def read_tags(text: str, titles: Sequence[str]) -> Named | None:
     return [place in places for place in range(len(titles))] if places else None
 
 
+def inside(text: str, tag: str, is_open: bool) -> str:
+    """What stands between <tag> and </tag> in a written text; all up to its end where it is not closed.
+
+    Args:
+        text: What the model wrote.
+        tag: A plain word.
+        is_open: The prompt ended with <tag>, so that the text may begin within it; else "" is between tags that are
+            not there.
+
+    >>> inside("toys, well</new> and so on", "new", is_open=True), inside("Sure: <new>toys", "new", is_open=True)
+    ('toys, well', 'toys')
+    """
+    parts = re.split(rf"<\s*{tag}\s*>", text, maxsplit=1, flags=re.IGNORECASE)
+    if len(parts) == 1 and not is_open:
+        return ""
+    return re.split(rf"<\s*[/\\]\s*{tag}\s*>", parts[-1], maxsplit=1, flags=re.IGNORECASE)[0]
+
+
 def _places(text: str, titles: Sequence[str]) -> list[int]:
     """Places of the inputs that a text names: by their title, by number, by a title that is much alike."""
     if same := _same(text, titles):

@@ -14,6 +14,7 @@ from seqmend.llm import LanguageModel
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import MemoryConfig
 from seqmend.menders.correct.memory import Memory, Summary
+from seqmend.menders.correct.parsing import inside
 from seqmend.menders.correct.prompt import MAX_SUMMARY_LENGTH
 from seqmend.progress import Progress, silent
 
@@ -66,14 +67,13 @@ def make_memory(
     return Memory(summaries)
 
 
-def read_summary(text: str) -> str:
-    """The first paragraph of what was written between tags that a prompt opened, cut to its length; "" if none.
+def first_line(text: str) -> str:
+    """The first line of a written text that holds something, clean and cut to a summary's length; "" if none does.
 
-    >>> read_summary(" A puzzle for two.</summary> I hope that helps")
+    >>> first_line("\\n A puzzle for two. \\nI hope that helps")
     'A puzzle for two.'
     """
-    inside = re.split(r"</?\s*summary\s*>", text, flags=re.IGNORECASE)
-    first = next((line for part in inside for line in part.splitlines() if line.strip()), "")
+    first = next((line for line in text.splitlines() if line.strip()), "")
     clean = clean_title(first, MAX_SUMMARY_LENGTH)
     return "" if clean == UNTITLED else clean
 
@@ -90,14 +90,14 @@ def believable(
     Args:
         summaries: By item.
         titles: Of the same items.
-        told: Their attributes in words.
+        told: What else is known of them in words, their attributes or an earlier summary.
         most_alike: Share of words in common (Jaccard) from which two summaries are the same; words of the own title do
             not count.
     """
     good: list[int] = []
     for item, text in summaries.items():
         own, title = _words(text), _words(titles[item])
-        known = title | _words(told[item])
+        known = title | _words(told.get(item, ""))
         anchors = {word for word in known if len(word) >= _TELLING} or known
         if len(own - title) >= _LEAST_WORDS and own & anchors:
             good.append(item)
@@ -138,7 +138,7 @@ def _written(model: LanguageModel, prompts: list[str], max_new_tokens: int, prog
             texts = model.write(prompts[begin : begin + _BATCH], max_new_tokens, stop=_END)
         except BudgetExceeded:
             break
-        found += [read_summary(text) for text in texts]
+        found += [first_line(inside(text, "summary", is_open=True)) for text in texts]
     return found
 
 
