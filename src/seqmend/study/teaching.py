@@ -142,7 +142,7 @@ def _ruled(
     """With rules on attributes, where they may be used."""
     if attributes is None or not (correct.rules.drop or correct.rules.add):
         return taught
-    parts = label_parts(train, correct, attributes)
+    parts = label_parts(train, correct)  # noise that was drawn to share no attribute would make any rule look good
     rules = choose_rules(teacher_of(taught, train, correct), parts, correct, attributes, progress)
 
     def asker(model: LanguageModel) -> Judge:

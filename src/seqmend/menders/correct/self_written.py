@@ -70,7 +70,8 @@ def choose_rules(
 
     Args:
         teacher: With the prompt and the summaries that it keeps.
-        parts: See `label_parts`.
+        parts: See `label_parts`; labelled without attributes, for noise that was drawn to share none would make any
+            rule look good.
         config: Which rules may be used.
         attributes: Of the columns that the rules are about.
         progress: Told how many rows have their answer.
