@@ -1,0 +1,110 @@
+"""What becomes of the language model before it is asked, on the tiny model: the flow, not how well it learns."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from seqmend.errors import InputError
+from seqmend.interactions import leave_one_out
+from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
+from seqmend.menders.correct import Asked
+from seqmend.progress import silent
+from seqmend.study import read_data
+from seqmend.study.readers import Readers
+from seqmend.study.teaching import TRANSCRIPT, teach, teacher_of
+
+LEARNING = {"rows": 40, "copies": 1, "orders": 1, "lora": {"epochs": 1, "batch_size": 8, "last_layers": 1, "rank": 2}}
+DESCENT = {"rows": 60, "n_validation": 8, "n_test": 8, "epochs": 1, "n_error_rows": 4, "n_select_rows": 4}
+DESCENT |= {"n_memory_pairs": 2}
+
+
+@pytest.fixture(scope="module")
+def log(make_log, make_config, tmp_path_factory, tiny_folder):
+    """Settings, and the training part of a log whose items have a maker."""
+    interactions, items = make_log(tmp_path_factory.mktemp("log"), n_users=40, length=10)
+    table = pl.read_csv(items).with_columns(maker=pl.col("item_id").str.slice(1, 1))
+    table.write_csv(items)
+    config = make_config(interactions, items, noise=None, language={"model": str(tiny_folder), "encoder": None})
+    return config, leave_one_out(read_data(config.data).sequences).train
+
+
+class Pupil:
+    """Says of every input that it goes along, and writes one text."""
+
+    identity = "pupil"
+    capability = "exact"
+
+    def __init__(self):
+        self.usage = Usage()
+
+    def choose(self, questions):
+        self.usage.add(Usage(len(questions)))
+        return [Answer(np.full(len(question.choices), 0.9), None) for question in questions]
+
+    def write(self, prompts, max_new_tokens=64, stop=None):
+        self.usage.add(Usage(len(prompts)))
+        return ["Whatever is made of wood goes together."] * len(prompts)
+
+
+@pytest.fixture
+def taught(log, tiny_folder, tmp_path):
+    """Teaches a fresh tiny model, or another, as the settings say; the journal and the folder stay."""
+
+    def by(model=None, **correct):
+        config, train = log
+        config = type(config).from_dict({**config.model_dump(), "correct": {"max_length": 4, **correct}}, "test")
+        model = model or LocalModel.load(tiny_folder, device="cpu", dtype="float32")
+        model = JournaledModel(model, Journal(tmp_path / "journal.sqlite"))
+        return teach(config, train, Readers(None, model), tmp_path / "work", silent), model, config
+
+    return by
+
+
+QUESTIONS = [Asked((1, 2, 3, 13), 4), Asked((13, 14), 15)]
+
+
+def test_an_untaught_model_is_asked_by_its_prompt(taught, log):
+    found, model, config = taught()
+    assert (found.asker, found.model, len(found.memory)) == (None, model, 0)
+    assert model.usage.calls == 0
+    verdicts = teacher_of(found, log[1], config.correct).ask(QUESTIONS)
+    assert [len(verdict.goes) for verdict in verdicts] == [4, 2]
+
+
+def test_a_model_is_tuned_once(taught):
+    found, base, _ = taught(teacher="lora", tuning=LEARNING)
+    assert found.model is not base
+    assert found.model.identity.startswith(base.identity.split("/")[0])
+    verdicts = found.asker(found.model).ask(QUESTIONS)
+    assert [len(verdict.goes) for verdict in verdicts] == [4, 2]
+    again, _, _ = taught(teacher="lora", tuning=LEARNING)
+    assert again.model.identity == found.model.identity
+    assert again.model.usage.calls == 0
+    assert again.asker(again.model).ask(QUESTIONS) == verdicts
+
+
+def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, tmp_path):
+    settings = {"teacher": "textual-gradient", "textual_gradient": DESCENT, "memory": {"add_memory": True}}
+    found, model, _ = taught(Pupil(), **settings)
+    told = json.loads((tmp_path / "work" / TRANSCRIPT).read_text())
+    assert found.prompt.digest == told["best"]
+    assert model.usage.calls > 50
+    again, model, _ = taught(Pupil(), **settings)
+    assert (again.prompt, model.usage.calls) == (found.prompt, 0)
+
+
+def test_rules_change_answers_by_what_the_items_share(taught, log):
+    rules = {"columns": ["maker"], "drop": True, "drop_below": 1}
+    found, model, config = taught(rules=rules, threshold=0.0001, textual_gradient=DESCENT)
+    verdicts = found.asker(model).ask(QUESTIONS)
+    plain = teacher_of(found, log[1], config.correct).ask(QUESTIONS)
+    assert [verdict.goes for verdict in plain] == [(True,) * 4, (True,) * 2]
+    assert [verdict.goes for verdict in verdicts] == [(True, True, True, False), (True, True)]
+    assert found.unruled is None
+
+
+def test_attributes_that_are_not_there_are_named(taught):
+    with pytest.raises(InputError, match="no column 'colour'"):
+        taught(rules={"columns": ["colour"], "drop": True})
