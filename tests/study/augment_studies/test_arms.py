@@ -11,7 +11,7 @@ from seqmend.ledger import Ledger
 from seqmend.progress import silent
 from seqmend.recommenders import AUGMENTED, dual_channel_rows
 from seqmend.study.arms import SAMPLED
-from seqmend.study.augment_studies.arms import ARMS, MENDED, Way, arm_data, chosen_ways, proposal_of
+from seqmend.study.augment_studies.arms import ABLATIONS, ARMS, MENDED, Way, arm_data, chosen_ways, proposal_of
 from seqmend.study.augment_studies.evidence import evidence
 from seqmend.study.augment_studies.proposals import Proposal, Proposer
 
@@ -109,6 +109,11 @@ def test_arms_are_chosen_by_name_and_the_mender_needs_no_model_to_be_measured(se
     with_model = make_setting(language={"model": "smollm2-135m", "encoder": None})
     assert list(chosen_ways(["asrep"], ARMS, with_model)) == ["raw", "asrep", "mended"]
     assert "mended" not in chosen_ways(None, ARMS, setting)
+    ablations = chosen_ways(None, ABLATIONS, setting)
+    assert {"crossfit", "random_pool"} <= set(ablations)
+    assert not {"published", "similar_titles", "model_alone"} & set(ablations)
+    with pytest.raises(InputError, match="'similar_titles' needs a reader of titles"):
+        chosen_ways(["similar_titles"], ABLATIONS, setting)
     with pytest.raises(InputError, match="'halo'"):
         chosen_ways(["halo"], ARMS, setting)
 
@@ -149,12 +154,14 @@ def test_an_oracle_of_the_held_out_items_is_seen_by_the_leak_detector(setting, p
         item_after=pl.when(pl.col("position") == -1).then("told").otherwise("item_after")
     )
     leaking = Proposal(Ledger(edits.drop("told"), honest.ledger.data_id), honest.users, honest.cost)
+    weights = np.full(len(split.sequences), 0.25, dtype=np.float32)
     for proposal, is_leak in ((honest, False), (leaking, True)):
-        found = evidence(proposal, split, 12)["overlap"]["test"]
+        found = evidence(proposal, split, weights, 12)["overlap"]["test"]
         assert (found["ci95"][0] > 0.2) == is_leak
         assert found["share"] == pytest.approx(1.0 if is_leak else found["random"], abs=0.12)
-    facts = evidence(honest, split, 5)
+    facts = evidence(honest, split, weights, 5)
     assert facts["truncated"] == int((split.sequences.lengths[np.unique(split.train.users)] + 1 > 5).sum())
+    assert facts["weight"] == 0.25
     assert sum(facts["reliability"]["histogram"]) == facts["users"]
     shown = Histories.before(split.sequences, split.test)
     assert facts["users"] == len(np.unique(shown.users))

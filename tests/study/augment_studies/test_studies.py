@@ -124,7 +124,7 @@ def test_commands_print_their_tables_and_write_figures_and_charts(seqmend, short
     assert (figures["corpus"], figures["seeds"], figures["n_items"]) == (short_log.name, [1], 2)
     assert figures["groups"]["cuts"] == [4, 6]
     assert (tmp_path / "figure.svg").read_text().startswith("<svg")
-    arms = ["--arms", "context_only,similar_titles"]
+    arms = ["--arms", "context_only,popular_pool"]
     code, out, err = seqmend("bench", "augment-ablation", short_log, *arms, *common)
     assert code == 0, err
     assert json.loads((tmp_path / "figures.json").read_text())["study"] == "augment-ablation"

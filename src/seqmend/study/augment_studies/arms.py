@@ -38,6 +38,7 @@ class Way:
         with_model: Whether the language model selects and recovers.
         weights: w: the mender's own, the same for all, or the mender's dealt to other users.
         pseudo_targets: Whether pseudo items are predicted, too.
+        needs: Readers of titles without which the arm would be another one under its name.
     """
 
     source: Literal["none", "original", "asrep", "mender"] = "mender"
@@ -45,6 +46,7 @@ class Way:
     with_model: bool = True
     weights: Weights = "own"
     pseudo_targets: bool = False
+    needs: tuple[Literal["model", "encoder"], ...] = ()
 
 
 ARMS: dict[str, Way] = {
@@ -53,7 +55,7 @@ ARMS: dict[str, Way] = {
     "asrep": Way("asrep", weights="one", pseudo_targets=True),
     "top_m": Way(changes={"selection": "rank"}, with_model=False),
     "random_m": Way(changes={"selection": "random"}, with_model=False),
-    OURS: Way(),
+    OURS: Way(needs=("model",)),
     "full_weight": Way(weights="one"),
     "permuted_weight": Way(weights="permuted"),
 }
@@ -65,18 +67,18 @@ ABLATIONS: dict[str, Way] = {
     "random_pool": Way(changes={"candidates": "random"}),
     "popular_pool": Way(changes={"candidates": "popular"}),
     "neighbour_pool": Way(changes={"candidates": "neighbours"}),
-    "similar_titles": Way(changes={"selection": "similar"}, with_model=False),
+    "similar_titles": Way(changes={"selection": "similar"}, with_model=False, needs=("encoder",)),
     "seen_items": Way(changes={"exclude_seen": False}),
     "best_first": Way(changes={"order": "best_first"}),
     "random_order": Way(changes={"order": "random"}),
     "hit_weights": Way(changes={"weights": "hit"}),
     "rank_weights": Way(changes={"weights": "rank"}),
-    "expected_similarity": Way(changes={"reliability": "expected"}),
-    "model_probability": Way(changes={"reliability": "probability"}),
+    "expected_similarity": Way(changes={"reliability": "expected"}, needs=("model",)),
+    "model_probability": Way(changes={"reliability": "probability"}, needs=("model",)),
     "crossfit": Way(changes={"crossfit": True}),
-    "model_alone": Way(changes={"mixing": "model"}),
+    "model_alone": Way(changes={"mixing": "model"}, needs=("model",)),
     "pseudo_targets": Way(pseudo_targets=True),
-    "published": Way(changes={"mode": "paper"}, pseudo_targets=True),
+    "published": Way(changes={"mode": "paper"}, pseudo_targets=True, needs=("model", "encoder")),
 }
 """One thing changed at a time; `context_only` learns as `raw` does and is shown the pseudo items at test time alone,
 `published` is the official code's procedure with its leakage (and our dual channel)."""
@@ -85,18 +87,21 @@ ABLATIONS: dict[str, Way] = {
 def chosen_ways(names: Sequence[str] | None, all_ways: Mapping[str, Way], setting: Setting) -> dict[str, Way]:
     """The arms of the given names, with `raw` and the mender among them.
 
-    Without a language model the mender is `top_m`, which then bears its name alone.
+    Without a language model the mender is `top_m`, which then bears its name alone. Arms whose readers the settings do
+    not name are left out.
 
     Raises:
-        InputError: No arm of that name.
+        InputError: No arm of that name, or one is asked for whose readers are not there.
     """
-    known = {**ARMS, **all_ways}
-    if unknown := [name for name in names or () if name not in known]:
-        raise InputError(f"no arm is called {unknown[0]!r}", expected=", ".join(known))
-    always = (RAW, ours(setting))
-    wanted = [*always, *(all_ways if names is None else names)]
-    dropped = () if setting.config.language.model else (OURS,)
-    return {name: way for name, way in known.items() if name in wanted and name not in dropped}
+    known, language = {**ARMS, **all_ways}, setting.config.language
+    there = {name for name in ("model", "encoder") if getattr(language, name) is not None}
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no arm is called {name!r}", expected=", ".join(known))
+        if missing := [need for need in known[name].needs if need not in there]:
+            raise InputError(f"the arm {name!r} needs a reader of titles", fix=f"set language.{missing[0]}")
+    wanted = [RAW, ours(setting), *(all_ways if names is None else names)]
+    return {name: way for name, way in known.items() if name in wanted and there.issuperset(way.needs)}
 
 
 def ours(setting: Setting) -> str:

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import BackboneConfig, make_backbone
+from seqmend.study.arms import ArmData
 from seqmend.study.augment_studies.arms import (
     ARMS,
     Ranks,
@@ -76,10 +80,15 @@ def augment_comparison(
         "rows": quality(ranks, members),
         "beside_ours": beside_ours(ranks, members, ours(setting)),
         "arms": {
-            name: None if proposal is None else evidence(proposal, setting.split, longest)
+            name: None if proposal is None else evidence(proposal, setting.split, _weights(data[name]), longest)
             for name, proposal in proposals.items()
         },
     }
+
+
+def _weights(data: ArmData) -> npt.NDArray[np.float32]:
+    assert data.channels is not None
+    return data.channels.weights
 
 
 def _max_length(setting: Setting, config: BackboneConfig) -> int:

@@ -11,6 +11,7 @@ from seqmend.interactions import Split, Targets
 from seqmend.study.augment_studies.proposals import Proposal
 
 Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
@@ -19,12 +20,13 @@ _NEIGHBOURS = 50  # places up and down in the order of popularity
 _BINS = 10
 
 
-def evidence(proposal: Proposal, split: Split, max_length: int) -> dict[str, Any]:
+def evidence(proposal: Proposal, split: Split, weights: Float32, max_length: int) -> dict[str, Any]:
     """Facts about one arm's pseudo items.
 
     Args:
         proposal: The arm's.
         split: Of the log.
+        weights: w of every user in the training, float32 [U].
         max_length: Inputs that the backbone reads.
 
     Returns:
@@ -57,7 +59,7 @@ def evidence(proposal: Proposal, split: Split, max_length: int) -> dict[str, Any
             "real": float(popularity[real].mean()) if len(real) else None,
         },
         "reliability": _reliability(known),
-        "weight": known["weight"].mean(),
+        "weight": float(weights[owners].mean()) if len(owners) else None,
         "cost": proposal.cost,
     }
 
