@@ -131,6 +131,14 @@ def test_a_folder_without_attributes_or_with_a_model_alone_is_measured_too(tiny_
     assert not {"summary similarity", "tuned model"} & set(figures["controls"])
 
 
+def test_too_few_rows_are_refused(folder, tiny_folder, tmp_path):
+    for rows in (1, 3):
+        with pytest.raises(InputError, match="too few"):
+            bench_correct(
+                folder, tmp_path, model=str(tiny_folder), encoder=Words(), config=CONFIG, seeds=(3,), max_rows=rows
+            )
+
+
 def test_the_place_of_an_input_says_nothing(folder):
     rows = read_released(folder).rows
     share = rows.relevant.mean(0)

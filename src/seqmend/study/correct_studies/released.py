@@ -18,6 +18,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from seqmend import assets
+from seqmend.errors import InputError
 from seqmend.evaluation import mean_interval, paired_bootstrap
 from seqmend.interactions import PADDING
 from seqmend.llm import Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
@@ -101,6 +102,12 @@ def bench_correct(
         for seed in seeds:
             settings = config.model_copy(update={"seed": seed, "lora": config.lora.model_copy(update={"seed": seed})})
             test, rest = released.rows.parted([round(TEST_SHARE * len(released.rows))], seed)
+            if not len(test):
+                raise InputError(
+                    f"{len(released.rows)} rows are too few to set some aside",
+                    where=str(folder),
+                    expected="rows of at least a dozen targets",
+                )
             adapter = out / f"adapter-{seed}"
             fit, train, validation = tune(local, rest, words, adapter, settings, progress)
             tuned = LocalModel.load(assets.resolve(model, "model", progress), adapter=fit.folder, progress=progress)
