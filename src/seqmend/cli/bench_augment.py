@@ -213,8 +213,9 @@ def _compare(study: AugmentOptions, folder: str, arms: str | None, name: str) ->
 def _print_evidence(figures: dict[str, Any]) -> None:
     from seqmend.report import augment_arm_name
 
-    columns = ("users", "items", "w", "r", "r − r0", "test item", "by chance", "popularity", "calls", "tokens", "s")
+    columns = ("users", "items", "w", "r", "r − r0", "test item", "by chance", "pop.")
     table = _table("Pseudo items", figures, ("arm",), columns)
+    asked: list[str] = []
     for arm, said in figures["arms"].items():
         if said is None:
             continue
@@ -224,24 +225,33 @@ def _print_evidence(figures: dict[str, Any]) -> None:
             augment_arm_name(arm),
             f"{said['users']:,}",
             f"{said['items_per_user']:.1f}",
-            "" if said["weight"] is None else f"{said['weight']:.2f}",
-            f"{trust['mean']:.3f}" if trust else "",
+            _number(said["weight"], 2),
+            _number(trust and trust["mean"], 2),
             _difference(gain, 3) if gain else "",
             f"{overlap['share']:.2%}" if overlap else "",
             f"{overlap['random']:.2%}" if overlap else "",
-            "" if said["popularity"]["pseudo"] is None else f"{said['popularity']['pseudo']:.0f}",
-            f"{cost['calls']:,.0f}",
-            f"{cost['prompt_tokens'] + cost['completion_tokens']:,.0f}",
-            f"{cost['total_seconds']:,.0f}",
+            _number(said["popularity"]["pseudo"], 0),
         )
+        if cost["calls"]:
+            tokens = cost["prompt_tokens"] + cost["completion_tokens"]
+            asked.append(
+                f"{augment_arm_name(arm)}: {cost['calls']:,} questions, {tokens:,} tokens, {cost['seconds']:,.0f} s"
+            )
     out_console.print(table)
     real = next((said["popularity"]["real"] for said in figures["arms"].values() if said), None)
     if real is not None:
         out_console.print(f"A training interaction's item has {real:.0f} training interactions.", highlight=False)
+    for line in asked:
+        out_console.print(line, highlight=False)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
 def _groups(figures: dict[str, Any]) -> list[str]:
-    return list(figures["groups"]["users"])
+    """The groups that fit a terminal; what is no tail is in the figures alone."""
+    return [group for group in figures["groups"]["users"] if group != "head"]
 
 
 def _wide(figures: dict[str, Any], backbone: str, ranking: str = "full") -> list[dict[str, Any]]:
@@ -251,7 +261,8 @@ def _wide(figures: dict[str, Any], backbone: str, ranking: str = "full") -> list
         if (row["backbone"], row["ranking"]) == (backbone, ranking):
             place = (row["arm"], row["test_history"], row.get("parameter"), row.get("value"))
             own = found.setdefault(place, {**row, "cells": []})
-            own["cells"].append(row["ndcg@10"])
+            if row["group"] in _groups(figures):
+                own["cells"].append(row["ndcg@10"])
     rows = list(found.values())
     return [row for row in rows if row.get("parameter") is None or row["test_history"] == "mended"]
 
@@ -268,17 +279,18 @@ def _table(title: str, figures: dict[str, Any], names: tuple[str, ...], columns:
     for column in names:
         table.add_column(column, no_wrap=True)
     for column in columns:
-        table.add_column(f"{column}\n{sizes[column]:,}" if column in sizes else column, justify="right")
+        heading = f"{column}\n{sizes[column]:,}" if column in sizes else column
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 
 def _cell(found: dict[str, Any], *, with_difference: bool = True) -> str:
     said = found["difference"]
-    return f"{found['mean']:.4f}" + (f"\n{said['difference']:+.4f}{_star(said)}" if with_difference else "")
+    return f"{found['mean']:.4f}" + (f"\n{_difference(said)}" if with_difference else "")
 
 
 def _difference(found: dict[str, Any], decimals: int = 4) -> str:
-    return f"{found['difference']:+.{decimals}f}{_star(found)}"
+    return f"{found['difference']:+.{decimals}f}".replace("0.", ".", 1) + _star(found)
 
 
 def _star(found: dict[str, Any]) -> str:
