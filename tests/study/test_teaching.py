@@ -13,7 +13,7 @@ from seqmend.menders.correct import Asked
 from seqmend.progress import silent
 from seqmend.study import read_data
 from seqmend.study.readers import Readers
-from seqmend.study.teaching import TRANSCRIPT, teach, teacher_of
+from seqmend.study.teaching import MEMORY, TRANSCRIPT, teach, teacher_of, teaching_calls
 
 LEARNING = {"rows": 40, "copies": 1, "orders": 1, "lora": {"epochs": 1, "batch_size": 8, "last_layers": 1, "rank": 2}}
 DESCENT = {"rows": 60, "n_validation": 8, "n_test": 8, "epochs": 1, "n_error_rows": 4, "n_select_rows": 4}
@@ -85,12 +85,17 @@ def test_a_model_is_tuned_once(taught):
     assert again.asker(again.model).ask(QUESTIONS) == verdicts
 
 
-def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, tmp_path):
+def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, log, tmp_path):
     settings = {"teacher": "textual-gradient", "textual_gradient": DESCENT, "memory": {"add_memory": True}}
-    found, model, _ = taught(Pupil(), **settings)
+    found, model, config = taught(Pupil(), **settings)
     told = json.loads((tmp_path / "work" / TRANSCRIPT).read_text())
     assert found.prompt.digest == told["best"]
     assert model.usage.calls > 50
+    most = teaching_calls(config.correct, log[1])
+    assert set(most) == set(found.spent) == {"summaries", "prompt"}
+    assert found.spent["summaries"].calls == most["summaries"] == 48
+    assert 0 < found.spent["prompt"].calls <= most["prompt"]
+    assert (tmp_path / "work" / MEMORY).is_file()
     again, model, _ = taught(Pupil(), **settings)
     assert (again.prompt, model.usage.calls) == (found.prompt, 0)
 

@@ -96,6 +96,9 @@ def correct_noise(
             out_console.print(f"Model minus {_judge(judge)}: {said}", highlight=False)
         if ranking := found.get("ranking"):
             out_console.print(_ranking(f"Retrained {backbone}", figures, ranking))
+            per_percent = found["efficiency"]["questions_per_percent"]
+            said = found["efficiency"]["reason"] if per_percent is None else f"{per_percent:,.0f}"
+            out_console.print(f"Questions per +1 % of NDCG@10: {said}", highlight=False)
     _foot(figures)
 
 

@@ -13,6 +13,10 @@ from seqmend.cli.options import Config, Model, Set, configured, data_options
 
 _AMOUNTS = ("calls", "tokens", "seconds")
 _PURPOSES = {
+    "summaries": "what every item is",
+    "prompt": "what its errors are, and better words",
+    "rules": "rows to choose rules by",
+    "weighing": "rows to weigh its answers by",
     "calibration": "how far to trust what it writes",
     "inputs": "which inputs go with the target",
     "targets": "which other target fits",

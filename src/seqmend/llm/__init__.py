@@ -15,6 +15,7 @@ from seqmend.llm.protocol import (
     PassageScore,
     Question,
     Usage,
+    metered,
 )
 from seqmend.llm.server import ServerConfig, ServerModel
 
@@ -39,4 +40,5 @@ __all__ = [
     "ServerModel",
     "Usage",
     "adapt",
+    "metered",
 ]

@@ -1,7 +1,8 @@
 """What menders may ask of a language model, whoever runs it: closed questions, scores of texts, short texts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -116,6 +117,20 @@ class Usage:
     def tokens(self) -> int:
         """Read and written."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@contextmanager
+def metered(usage: Usage, spent: dict[str, Usage], stage: str) -> Generator[None]:
+    """What a model is asked within counts as spent on a stage.
+
+    Args:
+        usage: The model's own.
+        spent: By stage, added to.
+        stage: Which.
+    """
+    before = replace(usage)
+    yield
+    spent.setdefault(stage, Usage()).add(usage.minus(before))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ _KINDS = {
     "drop": "Instance dropped",
 }
 _STAGES = {
+    "summaries": "What every item is",
+    "prompt": "What its errors are, and better words",
+    "rules": "Rows to choose rules by",
+    "weighing": "Rows to weigh its answers by",
     "calibration": "How far to trust what it writes",
     "inputs": "Which inputs go with the target",
     "targets": "Which other target fits",

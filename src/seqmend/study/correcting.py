@@ -48,7 +48,7 @@ from seqmend.study.data import read_data
 from seqmend.study.parallel import pool
 from seqmend.study.readers import Readers, load_readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, refuse_unteachable, teach
+from seqmend.study.teaching import Taught, refuse_unteachable, teach, teaching_calls
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Announce = Callable[[list[dict[str, Any]]], None]
@@ -174,6 +174,9 @@ def correct_split(
     """
     assert readers.model is not None
     recommender = trained(config, split, folder, progress)
+    lessons = [_bounded(stage, n) for stage, n in teaching_calls(config.correct, split.train).items()]
+    if announce is not None and lessons:
+        announce(lessons)
     taught = teach(config, split.train, readers, folder, progress)
     corrector = corrector_of(config.correct, taught, recommender, progress).fit(split.train)
     expected = _expected(corrector, split.train, taught.model)
@@ -191,8 +194,8 @@ def correct_split(
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),
         "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),
-        "forecast": expected,
-        "spent": [{"stage": stage, **amounts(used)} for stage, used in corrector.spent.items()],
+        "forecast": lessons + expected,
+        "spent": [{"stage": stage, **amounts(used)} for stage, used in (taught.spent | corrector.spent).items()],
         "teacher": config.correct.teacher,
         "prompt": taught.prompt.model_dump(),
         "llm": _usage(readers.model, taught.model),
@@ -346,6 +349,11 @@ def _expected(corrector: Corrector, train: Sequences, model: JournaledModel) -> 
 
     parts: list[Part] = forecast(corrector, train, counting)
     return [{"stage": part.stage, "least": told(part.least), "most": told(part.most)} for part in parts]
+
+
+def _bounded(stage: str, calls: int) -> dict[str, Any]:
+    nothing = {"calls": 0, "tokens": None, "seconds": None}
+    return {"stage": stage, "least": nothing, "most": {**nothing, "calls": calls}}
 
 
 def _usage(model: JournaledModel, taught: JournaledModel) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from seqmend import assets
 from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, read_item_columns
-from seqmend.llm import JournaledModel, LanguageModel, LocalModel
+from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage, metered
 from seqmend.menders.correct import (
     Attributes,
     CorrectConfig,
@@ -22,9 +22,11 @@ from seqmend.menders.correct import (
     Teacher,
     by_title,
     choose_rules,
+    forecast_descent,
     label,
     label_parts,
     make_memory,
+    start_prompts,
     write_prompt,
 )
 from seqmend.menders.correct.evidence import by_attributes
@@ -35,6 +37,9 @@ from seqmend.study.readers import Readers
 
 TRANSCRIPT = "transcript.json"
 """The descent's transcript, in the folder that the model is taught in."""
+
+MEMORY = "memory.parquet"
+"""Summaries of items, likewise."""
 
 Asker = Callable[[LanguageModel], Judge]
 
@@ -49,6 +54,7 @@ class Taught:
         memory: Summaries by item number.
         asker: Who is asked instead of a teacher of this prompt; None = that teacher.
         unruled: The same without rules on attributes.
+        spent: What teaching has newly asked, by stage as in `teaching_calls`.
     """
 
     model: JournaledModel
@@ -56,6 +62,7 @@ class Taught:
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     asker: Asker | None = None
     unruled: Asker | None = None
+    spent: dict[str, Usage] = field(default_factory=dict[str, Usage])
 
 
 def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, progress: Progress) -> Taught:
@@ -76,17 +83,48 @@ def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, p
     attributes = item_attributes(config.data, train.catalogue, correct, progress)
     if correct.teacher == "lora":
         return _tuned(config, train, readers, attributes, folder, progress)
-    memory = None
+    memory, spent = None, dict[str, Usage]()
     if correct.memory.add_memory:
         known = np.unique(train.items).tolist()
-        memory = make_memory(model, train.catalogue, known, attributes, correct.memory, correct.domain, progress)
-    taught = Taught(model, memory=memory or {})
+        with metered(model.usage, spent, "summaries"):
+            memory = make_memory(model, train.catalogue, known, attributes, correct.memory, correct.domain, progress)
+    taught = Taught(model, memory=memory or {}, spent=spent)
     if correct.teacher == "textual-gradient":
         parts = label_parts(train, correct, attributes)
         teacher = teacher_of(taught, train, correct)
-        found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
-        taught = Taught(model, found.prompt, found.memory)
+        with metered(model.usage, spent, "prompt"):
+            found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
+        taught, memory = Taught(model, found.prompt, found.memory, spent=spent), found.memory
+    if memory is not None:
+        memory.write(folder / MEMORY, train.catalogue)
     return _ruled(taught, train, correct, attributes, progress)
+
+
+def teaching_calls(correct: CorrectConfig, train: Sequences) -> dict[str, int]:
+    """The most that teaching asks, by stage, in a journal that knows nothing.
+
+    "summaries": one per item; "prompt": the descent; "rules": validation rows; "weighing": those of a tuned model.
+
+    Args:
+        correct: Settings.
+        train: The log.
+    """
+    descent, rules = correct.textual_gradient, correct.rules
+    if correct.teacher == "lora":
+        tuning = correct.tuning
+        return {"weighing": round(tuning.validation_share * tuning.rows) * tuning.orders}
+    calls: dict[str, int] = {}
+    if correct.memory.add_memory and correct.memory.written_by == "model":
+        calls["summaries"] = int(train.catalogue.has_title[np.unique(train.items)].sum())
+    sizes = [min(n, descent.rows // 4) for n in (descent.n_validation, descent.n_test)]
+    if correct.teacher == "textual-gradient":
+        n_train = descent.rows - sum(sizes)
+        n_start = len(start_prompts(correct.domain))
+        told = forecast_descent(descent, n_start, n_train, *sizes, with_memory=correct.memory.add_memory)
+        calls["prompt"] = sum(told.values())
+    if rules.columns and (rules.drop or rules.add):
+        calls["rules"] = sizes[0]
+    return calls
 
 
 def refuse_unteachable(config: RunConfig) -> None:
@@ -143,7 +181,8 @@ def _ruled(
     if attributes is None or not (correct.rules.drop or correct.rules.add):
         return taught
     parts = label_parts(train, correct)  # noise that was drawn to share no attribute would make any rule look good
-    rules = choose_rules(teacher_of(taught, train, correct), parts, correct, attributes, progress)
+    with metered(taught.model.usage, taught.spent, "rules"):
+        rules = choose_rules(teacher_of(taught, train, correct), parts, correct, attributes, progress)
 
     def asker(model: LanguageModel) -> Judge:
         return RuledJudge(teacher_of(taught, train, correct, model), rules.after)
@@ -178,9 +217,11 @@ def _tuned(
         catalogue = train.catalogue
         vectors = readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
         scores["title"] = by_title(vectors)
-    found = weigh(model, words, learned_from, validation, scores, correct.tuning)
+    spent: dict[str, Usage] = {}
+    with metered(model.usage, spent, "weighing"):
+        found = weigh(model, words, learned_from, validation, scores, correct.tuning)
 
     def asker(given: LanguageModel) -> Judge:
         return TunedJudge(given, words, found, scores, correct.tuning.orders)
 
-    return Taught(model, asker=asker, unruled=asker)
+    return Taught(model, asker=asker, unruled=asker, spent=spent)

@@ -5,8 +5,8 @@ does, the recommender's own candidates are asked about in turn, and the first th
 target's place; where no candidate fits either, the instance goes.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -15,7 +15,7 @@ import numpy as np
 from seqmend.errors import InputError
 from seqmend.interactions import PADDING, Sequences
 from seqmend.ledger import Ledger
-from seqmend.llm import LanguageModel, Usage
+from seqmend.llm import LanguageModel, Usage, metered
 from seqmend.menders.correct.config import CorrectConfig
 from seqmend.menders.correct.corrections import Correction, Trial, to_edits
 from seqmend.menders.correct.judges import Judge
@@ -226,12 +226,9 @@ class Corrector:
         numbers = np.array([one.row_id for one in corrections], dtype=np.int64)
         return candidates(self.backbone, sequences, numbers, self.config.max_length, self.config.n_candidates)
 
-    @contextmanager
-    def metered(self, stage: str) -> Generator[None]:
+    def metered(self, stage: str) -> AbstractContextManager[None]:
         """What is newly asked within counts as spent on a stage."""
-        before = replace(self.model.usage)
-        yield
-        self.spent.setdefault(stage, Usage()).add(self.model.usage.minus(before))
+        return metered(self.model.usage, self.spent, stage)
 
     def _without_repeats(self, one: Correction, verdict: Verdict | None) -> Verdict | None:
         if not self.config.drop_repeats or verdict is None or verdict.goes is None:

@@ -52,7 +52,8 @@ def correct_noise(
     Returns:
         By backbone `quality` (by judge and group, figures over seeds), `beside` (the model minus every other judge, by
         group and figure, with intervals by user), `actions`, `cost`, and with `train` `ranking` (by version, paired
-        with the raw arm, with the share that it recovers of what undoing all noise regains) and `side_effects`.
+        with the raw arm, with the share that it recovers of what undoing all noise regains), `side_effects` and
+        `efficiency`.
 
     Raises:
         InputError: No model, noise that inserts, an unknown backbone, or see `Setting.begin`.
@@ -129,7 +130,11 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "quality": figures,
         "counts": counts,
         "actions": actions,
-        "cost": {"stages": spent, "cache_hits": model.cache_hits if model else 0, "asked": len(corrections)},
+        "cost": {
+            "stages": spent,
+            "cache_hits": model.cache_hits if model else 0,
+            "questions": sum(1 + len(one.trials) for one in corrections),
+        },
     }
     if workers is None:
         return Repetition(said)
@@ -189,4 +194,15 @@ def _figures(repetitions: list[Repetition]) -> dict[str, Any]:
             for name, own in ranks.items()
         }
         figures["side_effects"] = [one["side_effects"] for one in said]
+        figures["efficiency"] = _efficiency(figures["ranking"], [one["cost"]["questions"] for one in said])
     return figures
+
+
+def _efficiency(ranking: dict[str, Any], questions: list[int]) -> dict[str, Any]:
+    """Questions per training and per +1 % of NDCG@10 that corrections bring to it; None where they bring nothing."""
+    raw, gained = ranking["raw"]["ndcg@10"]["mean"], ranking["model"]["ndcg@10"]["difference"]
+    low = gained["ci95"][0]
+    if low <= 0:
+        reason = f"the interval of model - raw reaches down to {low:.4f}: no gain beyond chance"
+        return {"questions_per_percent": None, "reason": reason}
+    return {"questions_per_percent": float(np.mean(questions)) / (100 * gained["difference"] / raw), "reason": None}
