@@ -59,7 +59,7 @@ def test_the_mixing_learns_whom_to_hear():
 def recovered(config, log, backbone, model, vectors, mixing=ALONE):
     shorter, last = _without_last(log)
     users = np.flatnonzero(log.lengths > 1)
-    teacher = Teacher(model, Renderer(log.catalogue, 8, 40), config.answers) if model else None
+    teacher = Teacher(model, Renderer.of(log.catalogue, AugmentConfig()), config.answers) if model else None
     recoverer = Recoverer(config, backbone, teacher, vectors)
     return recoverer.recover(users, shorter, shorter, last[users], mixing), last[users]
 
@@ -121,6 +121,6 @@ def test_pseudo_items_show_in_the_question(log, backbone, make_chooser, vectors)
     pseudo = np.zeros((len(log), 2), dtype=np.int32)
     pseudo[:, 0] = 77
     context = with_prefix(shorter, pseudo)
-    teacher = Teacher(model, Renderer(log.catalogue, 8, 40))
+    teacher = Teacher(model, Renderer.of(log.catalogue, AugmentConfig()))
     Recoverer(AugmentConfig(), backbone, teacher, vectors).recover(np.arange(4), shorter, context, last[:4], ALONE)
     assert all(question.prompt.splitlines()[1] == log.catalogue.prompt_titles[77] for question in model.questions)

@@ -79,7 +79,8 @@ class AugmentConfig(BaseModel):
         crossfit: Check with pseudo items that were selected without the hidden item; one more question per user.
         one_item: Users with one training item are checked on their pseudo items alone, or get the median weight.
         augment_up_to: Only users with so many interactions (held-out ones too) are augmented; all where absent.
-        max_history: Most items of a history that a question tells, the latest; the pseudo items come on top.
+        max_history: Most real items that a question tells, the latest.
+        max_pseudo: Most pseudo items that a question tells on top, those next to the history.
         title_length: Most characters of a title in a question.
         sample_users: Users of whom recovery without pseudo items is asked too: it tells what these add (r - r0), and
             how to mix probabilities. One more question for each.
@@ -110,8 +111,9 @@ class AugmentConfig(BaseModel):
     crossfit: bool = False
     one_item: Literal["context", "median"] = "context"
     augment_up_to: int | None = Field(default=None, ge=0)
-    max_history: int = Field(default=8, ge=1)
-    title_length: int = Field(default=40, ge=8, le=200)
+    max_history: int = Field(default=6, ge=1)
+    max_pseudo: int = Field(default=4, ge=0)
+    title_length: int = Field(default=32, ge=8, le=200)
     sample_users: int = Field(default=500, ge=0)
     sees_validation: bool = False
     max_new_tokens: int = Field(default=64, ge=1)

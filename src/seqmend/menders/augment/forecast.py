@@ -42,7 +42,7 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
         raise InputError("what free text would cost cannot be foreseen", expected="another form of answers")
     teacher = Teacher(
         model,
-        Renderer(train.catalogue, config.max_history, config.title_length),
+        Renderer.of(train.catalogue, config),
         config.answers,
         max_new_tokens=config.max_new_tokens,
     )

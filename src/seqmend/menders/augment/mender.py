@@ -237,7 +237,7 @@ class Augmenter:
         if self.model is None:
             return None
         config = self.config
-        words = Renderer(sequences.catalogue, config.max_history, config.title_length)
+        words = Renderer.of(sequences.catalogue, config)
         return Teacher(self.model, words, config.answers, self.encoder, self._vectors, config.max_new_tokens)
 
     def _title_vectors(self, train: Sequences) -> npt.NDArray[np.float32] | None:

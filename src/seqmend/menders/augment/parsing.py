@@ -9,6 +9,7 @@ from pydantic import BaseModel, StrictInt, StrictStr
 LEAST_RATIO = 0.6
 """How alike a written and a candidate's title have to be (difflib's ratio; 3.2 of the method)."""
 
+_NUMBERED = re.compile(r"^\W*\d{1,4}[.):]\s+(?=\S)")
 _NUMBER = re.compile(r"#?(\d{1,4})[.):]?")
 
 
@@ -26,6 +27,16 @@ def read_chosen(answer: Chosen, titles: Sequence[str]) -> tuple[int, ...]:
     """
     places = (entry - 1 if isinstance(entry, int) else _place(entry, titles) for entry in answer.choices)
     return tuple(dict.fromkeys(place for place in places if 0 <= place < len(titles)))
+
+
+def read_lines(text: str, titles: Sequence[str]) -> tuple[int, ...]:
+    """The same of an answer that is no JSON: every line names a candidate by number or by the nearest title.
+
+    >>> read_lines("1. Heat\\n- big\\n1\\nor so I think", ["Alien", "Heat", "Big"])
+    (1, 2, 0)
+    """
+    lines = (_NUMBERED.sub("", line) for line in text.splitlines())
+    return tuple(dict.fromkeys(place for line in lines if 0 <= (place := _place(line, titles)) < len(titles)))
 
 
 def _place(text: str, titles: Sequence[str]) -> int:

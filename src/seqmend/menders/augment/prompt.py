@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seqmend.interactions import UNTITLED, Catalogue, clean_title
+from seqmend.menders.augment.config import AugmentConfig
 
 Direction = Literal["before", "after"]
 
@@ -22,9 +23,9 @@ class Asked:
 
     Attributes:
         direction: Whether what came before the history or what came after it is asked for.
-        history: Numbers of items in the order of time; real items alone are told when it is too long.
+        history: Numbers of items in the order of time.
         candidates: Numbers of items, the recommender's best first; at least one.
-        n_pseudo: How many of the history's first items are pseudo items, which are told beyond the longest history.
+        n_pseudo: How many of the history's first items are pseudo items.
         n_wanted: Most candidates that an answer shall name.
     """
 
@@ -42,17 +43,24 @@ class Renderer:
     Attributes:
         catalogue: The titles.
         max_history: Most real items of a history, the latest.
+        max_pseudo: Most pseudo items of a history, those next to the real ones.
         title_length: Most characters of a title.
     """
 
     catalogue: Catalogue
     max_history: int
+    max_pseudo: int
     title_length: int
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, config: AugmentConfig) -> "Renderer":
+        """As the settings say."""
+        return cls(catalogue, config.max_history, config.max_pseudo, config.title_length)
 
     def title(self, item: int) -> str:
         """A short title; that of an item without one tells its id.
 
-        >>> Renderer(Catalogue.from_titles({"a": "Curling brush with ionic ceramic barrel", "b": None}), 8, 18).title(1)
+        >>> Renderer(Catalogue.from_titles({"a": "Curling brush with ionic ceramic barrel"}), 8, 4, 18).title(1)
         'Curling brush with'
         """
         title = self.catalogue.prompt_titles[item]
@@ -122,4 +130,4 @@ class Renderer:
 
     def _told(self, asked: Asked) -> Sequence[int]:
         pseudo, real = asked.history[: asked.n_pseudo], asked.history[asked.n_pseudo :]
-        return [*pseudo, *real[-self.max_history :]]
+        return [*pseudo[len(pseudo) - min(len(pseudo), self.max_pseudo) :], *real[-self.max_history :]]

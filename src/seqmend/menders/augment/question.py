@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.llm import Encoder, Failure, LanguageModel, Question
 from seqmend.menders.augment.config import AnswerForm
-from seqmend.menders.augment.parsing import Chosen, read_chosen
+from seqmend.menders.augment.parsing import Chosen, read_chosen, read_lines
 from seqmend.menders.augment.prompt import Asked, Renderer
 from seqmend.progress import Progress, silent
 
@@ -98,10 +98,12 @@ class Teacher:
     def _by_numbers(self, questions: Sequence[Asked]) -> list[Said]:
         prompts = [self.renderer.numbered(asked) for asked in questions]
         answers = self.model.write_objects(prompts, Chosen, self.max_new_tokens)
-        return [
-            Said(() if isinstance(answer, Failure) else read_chosen(answer, self._titles(asked)))
-            for asked, answer in zip(questions, answers, strict=True)
-        ]
+        said: list[Said] = []
+        for asked, answer in zip(questions, answers, strict=True):
+            titles = self._titles(asked)
+            is_text = isinstance(answer, Failure)
+            said.append(Said(read_lines(answer.text, titles) if is_text else read_chosen(answer, titles)))
+        return said
 
     def _by_names(self, questions: Sequence[Asked]) -> list[Said]:
         """The reply as one text against every candidate's title (paper): a ranking of all of them."""

@@ -51,7 +51,7 @@ def examples(train: Sequences, config: AugmentConfig) -> list[Passage]:
             "there is nothing to tune the language model on",
             expected=f"two users with {_LEAST_ITEMS} training interactions or more",
         )
-    words = Renderer(train.catalogue, config.max_history, config.title_length)
+    words = Renderer.of(train.catalogue, config)
     found: list[Passage] = []
     for number, user in enumerate(users.tolist()):
         items = train[user][:-1].tolist()
