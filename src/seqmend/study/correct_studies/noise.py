@@ -125,14 +125,13 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
     truth, figures, counts = measured(case, corrections, by_judge)
     actions = {judge: _actions(own) for judge, own in by_judge.items()}
     spent = {stage: amounts(used) for stage, used in case.corrector.spent.items()}
-    model = case.readers.model
     said: dict[str, Any] = {
         "quality": figures,
         "counts": counts,
         "actions": actions,
         "cost": {
             "stages": spent,
-            "cache_hits": model.cache_hits if model else 0,
+            "cache_hits": case.taught.model.cache_hits,
             "questions": sum(1 + len(one.trials) for one in corrections),
         },
     }
