@@ -151,7 +151,9 @@ def _chosen(ledger: Ledger, view: View, threshold: float | None, status: str) ->
         raise InputError(f"--status {status} is not known", expected="accepted or proposed")
     if view not in get_args(View):
         raise InputError(f"--view {view} is not known", expected=", ".join(get_args(View)))
-    chosen = ledger.filter(view=view, threshold=threshold, status=status)
+    passing = ledger.filter(threshold=threshold, status=status)
+    # A group may reach over both views (a user's pseudo items): of it, this view's edits are carried out.
+    chosen = Ledger(passing.edits.filter(pl.col("view") == view), passing.data_id)
     return chosen.accept().filter(status="accepted") if status == "proposed" else chosen
 
 
