@@ -128,6 +128,7 @@ def small_config(interactions: Path, items: Path, **changes) -> RunConfig:
         "noise": {"kind": "uniform", "ratio": 0.1},
         "language": {"model": None, "encoder": None},
         "denoise": {"networks": False, **changes.pop("denoise", {})},  # they take most of the time
+        "correct": {"teacher": "none", **changes.pop("correct", {})},  # a tiny model learns nothing
         "backbone": {"embedding_size": 16, "n_layers": 1, "n_heads": 1, "max_length": 16},
         "training": {"epochs": 4, "patience": 2},
         "seeds": [0, 1],

@@ -54,7 +54,9 @@ def taught(log, tiny_folder, tmp_path):
 
     def by(model=None, **correct):
         config, train = log
-        config = type(config).from_dict({**config.model_dump(), "correct": {"max_length": 4, **correct}}, "test")
+        config = type(config).from_dict(
+            {**config.model_dump(), "correct": {"max_length": 4, "teacher": "none", **correct}}, "test"
+        )
         model = model or LocalModel.load(tiny_folder, device="cpu", dtype="float32")
         model = JournaledModel(model, Journal(tmp_path / "journal.sqlite"))
         return teach(config, train, Readers(None, model), tmp_path / "work", silent), model, config

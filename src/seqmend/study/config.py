@@ -165,6 +165,17 @@ class RunConfig(_Section):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     arms: tuple[Arm, ...] = ARMS
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_small_model_is_taught(cls, values: Any) -> Any:
+        """Where it is not said how the model learns the correction question, one in this process is tuned to it."""
+        language, correct = values.get("language", {}), values.get("correct", {})
+        if not isinstance(language, dict) or not isinstance(correct, dict) or {"teacher", "mode"} & set(correct):
+            return values
+        model = str(language.get("model", LanguageConfig().model))
+        is_here = model not in (_NONE, str(None)) and not model.startswith(_SERVED)
+        return {**values, "correct": {**correct, "teacher": "lora" if is_here else "none"}}
+
     @field_validator("menders", mode="after")
     @classmethod
     def _in_an_order_that_has_a_meaning(cls, menders: tuple[MenderName, ...]) -> tuple[MenderName, ...]:

@@ -28,8 +28,8 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
         progress: Told what is being done.
 
     Returns:
-        `ledger, noise_rate, views` (by view: `interactions, proposed, accepted, users` of the edits that change something,
-        and `reweighted`) and `llm` as in `metrics.json`.
+        `ledger, noise_rate, views` (by view: `interactions, proposed, accepted, users` of the edits that change
+        something, and `reweighted`) and `llm` as in `metrics.json`.
 
     Raises:
         InputError: The log, the settings or the file cannot be used; nothing was written.
