@@ -53,9 +53,8 @@ def show_cost(figures: dict[str, Any]) -> None:
 
 
 def _named(part: dict[str, Any]) -> str:
-    return _PURPOSES.get(part["purpose"], part["purpose"]).format(
-        view={"train": "training"}.get(part["view"], part["view"])
-    )
+    purpose: str = part["purpose"]
+    return _PURPOSES.get(purpose, purpose).format(view={"train": "training"}.get(part["view"], part["view"]))
 
 
 def _cells(used: dict[str, Any], is_priced: bool) -> list[str]:
