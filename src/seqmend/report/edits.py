@@ -93,7 +93,8 @@ class EditSelection:
     Attributes:
         n: Accepted edits that change training interactions, from which the rest is chosen.
         n_noise: How many of them are on injected noise; None where no noise was recorded.
-        n_restored: How many of them put back the item that the noise had replaced; None likewise.
+        n_restored: How many of them put back the item that the noise had replaced; None likewise, and where none names
+            an item.
         surest: The most confident ones.
         wrong: The most confident ones that are not on noise; empty where that is not known.
     """
@@ -135,7 +136,7 @@ def select_edits(run: FinishedRun, most: int = 8, number: int = 0) -> EditSelect
     return EditSelection(
         len(judged),
         None if truth is None else int(judged["was_noise"].sum()),
-        None if truth is None else len(judged.filter(restored)),
+        None if truth is None or not judged["item_after"].count() else len(judged.filter(restored)),
         [show(row) for row in surest.iter_rows(named=True)],
         [show(row) for row in wrong.iter_rows(named=True)],
     )

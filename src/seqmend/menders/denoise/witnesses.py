@@ -40,8 +40,8 @@ SINGLE_WITNESSES: dict[str, str] = {
 }
 """The one feature that stands for each witness when it speaks alone; the lower, the more suspicious."""
 
-SIMPLE_FUSION = "these three, by logistic regression"
-"""The plainest fusion without a language model, which the mender's own is measured against."""
+SIMPLE_FUSION = "counts and titles, logistic"
+"""The plainest fusion of these three without a language model, which the mender's own is measured against."""
 
 
 def features(items: Int32, statistics: ItemStatistics) -> Float32:
