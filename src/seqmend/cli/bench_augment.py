@@ -1,16 +1,18 @@
 """seqmend bench augment, augment-ablation, augment-sweep: what pseudo-prior items bring to whom, beside controls."""
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from seqmend.cli.bench import bench
-from seqmend.cli.console import JsonFile, out_console, showing, write_figures
-from seqmend.cli.options import ConfigFile, Model, Set, configured
-from seqmend.cli.study_options import numbers, study_options
+from seqmend.cli.console import out_console
+from seqmend.cli.options import Model, configured
+from seqmend.cli.study_options import KeptStudy, names, numbers, study_options
+from seqmend.cli.study_tables import study_table
 from seqmend.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _Arms = Annotated[str | None, typer.Option("--arms", help="Comma separated; all 
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentOptions:
+class AugmentOptions(KeptStudy):
     """The options of every study of the augment mender; the names of their fields are those of the options."""
 
     model: Model = None
@@ -46,13 +48,6 @@ class AugmentOptions:
     ] = "users"
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Most passes of a training.")] = None
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Trainings at once.")] = None
-    config: ConfigFile = None
-    settings: Set = None
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the study; the same command goes on in it.")] = (
-        None
-    )
-    json_file: JsonFile = None
-    figure: Annotated[Path | None, typer.Option("--figure", help="Write the chart to this SVG file.")] = None
 
     @property
     def backbone_names(self) -> list[str]:
@@ -100,20 +95,6 @@ class AugmentOptions:
         parsed = self.configured(corpus)
         return Setting.read(parsed, progress, self.groups, self.max_users, self.mean_over)  # type: ignore[arg-type]
 
-    def folder(self, study: str, setting: Any) -> Path:
-        """Where the study keeps what it has done."""
-        return self.out or Path("runs") / "bench" / f"{study}-{setting.name}"
-
-    def write(self, figures: dict[str, Any]) -> None:
-        """Write figures and chart, where files were named for them."""
-        from seqmend.files import write_atomic
-        from seqmend.report import augment_chart_svg
-
-        write_figures(self.json_file, figures)
-        if self.figure is not None:
-            with write_atomic(self.figure) as temporary:
-                temporary.write_text(augment_chart_svg(figures), encoding="utf-8")
-
 
 @bench.command("augment")
 @study_options
@@ -145,19 +126,16 @@ def augment_sweep(
     n_items = [int(value) for value in numbers("--items", items, studies.N_ITEMS if is_all else ())]
     decays = numbers("--betas", betas, studies.DECAYS if is_all else ())
     long_after = [int(value) for value in numbers("--lengths", lengths, ())]
-    with showing() as progress:
-        setting = study.read(folder, progress)
-        figures = studies.augment_sweep(
-            setting,
-            study.folder("augment-sweep", setting),
-            n_items=n_items,
-            decays=decays,
-            long_after=long_after,
-            backbones=study.backbone_names,
-            progress=progress,
-            jobs=study.jobs,
-        )
-    study.write(figures)
+    figures = study.measure(
+        "augment-sweep",
+        partial(study.read, folder),
+        studies.augment_sweep,
+        n_items=n_items,
+        decays=decays,
+        long_after=long_after,
+        backbones=study.backbone_names,
+        jobs=study.jobs,
+    )
     for backbone in figures["backbones"]:
         table = _table(f"Sweep, {backbone}", figures, ("", "value"), _groups(figures))
         for row in _wide(figures, backbone):
@@ -171,20 +149,16 @@ def _compare(study: AugmentOptions, folder: str, arms: str | None, name: str) ->
     from seqmend.report import augment_arm_name
     from seqmend.study import augment_studies as studies
 
-    chosen = None if arms is None else [arm.strip() for arm in arms.split(",")]
-    with showing() as progress:
-        setting = study.read(folder, progress)
-        figures = studies.augment_comparison(
-            setting,
-            study.folder(name, setting),
-            study=name,
-            ways=studies.ARMS if name == "augment" else studies.ABLATIONS,
-            arms=chosen,
-            backbones=study.backbone_names,
-            progress=progress,
-            jobs=study.jobs,
-        )
-    study.write(figures)
+    figures = study.measure(
+        name,
+        partial(study.read, folder),
+        studies.augment_comparison,
+        study=name,
+        ways=studies.ARMS if name == "augment" else studies.ABLATIONS,
+        arms=None if arms is None else names(arms, ()),
+        backbones=study.backbone_names,
+        jobs=study.jobs,
+    )
     for backbone in figures["backbones"]:
         for ranking in ("full", "sampled"):
             negatives = "whole catalogue" if ranking == "full" else "100 negatives"
@@ -267,21 +241,11 @@ def _wide(figures: dict[str, Any], backbone: str, ranking: str = "full") -> list
     return [row for row in rows if row.get("parameter") is None or row["test_history"] == "mended"]
 
 
-def _table(title: str, figures: dict[str, Any], names: tuple[str, ...], columns: Any) -> Table:
-    table = Table(
-        title=f"{title}, on {figures['corpus']}: {figures['users']:,} users, {figures['interactions']:,} interactions",
-        title_justify="left",
-        box=None,
-        header_style="bold",
-        padding=(0, 1, 0, 0),
-    )
+def _table(title: str, figures: dict[str, Any], names: tuple[str, ...], columns: Sequence[str]) -> Table:
+    """A table whose groups of users are told with their sizes."""
     sizes = figures["groups"]["users"]
-    for column in names:
-        table.add_column(column, no_wrap=True)
-    for column in columns:
-        heading = f"{column}\n{sizes[column]:,}" if column in sizes else column
-        table.add_column(heading, justify="right", overflow="fold")
-    return table
+    headings = [f"{column}\n{sizes[column]:,}" if column in sizes else column for column in columns]
+    return study_table(title, figures, names, headings)
 
 
 def _cell(found: dict[str, Any], *, with_difference: bool = True) -> str:

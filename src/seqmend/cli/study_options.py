@@ -1,4 +1,4 @@
-"""What all studies of the denoise mender are told, and what they make of it."""
+"""What the studies of the menders are told, and what they make of it."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from seqmend.cli.console import JsonFile, write_figures
+from seqmend.cli.console import JsonFile, showing, write_figures
 from seqmend.cli.options import ConfigFile, Model, Set, configured, with_options
 from seqmend.errors import InputError
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from seqmend.study.denoise_studies import Setting
 
 
+Corpus = Annotated[str, typer.Argument(help="A known corpus, or a folder with interactions.parquet and items.parquet.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Repetitions, each with its own noise and training.")]
+Ratio = Annotated[float, typer.Option("--ratio", help="Injected items per training interaction.")]
+
+
 @dataclasses.dataclass(frozen=True)
-class StudyOptions:
+class KeptStudy:
     """The options of every study; the names of their fields are those of the options."""
 
-    model: Model = None
-    max_users: Annotated[int | None, typer.Option("--max-users", min=3, help="Take a random part of the users.")] = None
-    titles: Annotated[
-        str, typer.Option("--titles", help='"own", or "random": strings that no model has ever read.')
-    ] = "own"
     config: ConfigFile = None
     settings: Set = None
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the study; the same command goes on in it.")] = (
@@ -34,6 +34,55 @@ class StudyOptions:
     )
     json_file: JsonFile = None
     figure: Annotated[Path | None, typer.Option("--figure", help="Write the chart to this SVG file.")] = None
+
+    def folder(self, study: str, setting: Any) -> Path:
+        """Where a study keeps what it has done."""
+        return self.out or Path("runs") / "bench" / f"{study}-{setting.name}"
+
+    def write(self, figures: dict[str, Any]) -> None:
+        """Write figures and chart, where files were named for them."""
+        from seqmend.files import write_atomic
+        from seqmend.report import study_chart_svg
+
+        write_figures(self.json_file, figures)
+        if self.figure is not None:
+            with write_atomic(self.figure) as temporary:
+                temporary.write_text(study_chart_svg(figures), encoding="utf-8")
+
+    def measure(
+        self,
+        name: str,
+        read: Callable[["Progress"], Any],
+        study: Callable[..., dict[str, Any]],
+        /,
+        *arguments: Any,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Read the log, study it in the study's folder, and write what was found.
+
+        Args:
+            name: Of the study.
+            read: Gives its setting.
+            study: Takes setting, arguments, folder and, by name, progress and options.
+            arguments: See `study`.
+            options: See `study`.
+        """
+        with showing() as progress:
+            setting = read(progress)
+            figures = study(setting, *arguments, self.folder(name, setting), progress=progress, **options)
+        self.write(figures)
+        return figures
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyOptions(KeptStudy):
+    """The options of a study of known noise."""
+
+    model: Model = None
+    max_users: Annotated[int | None, typer.Option("--max-users", min=3, help="Take a random part of the users.")] = None
+    titles: Annotated[
+        str, typer.Option("--titles", help='"own", or "random": strings that no model has ever read.')
+    ] = "own"
 
     def configured(self, corpus: str, seeds: int, threshold: float | None = None) -> "RunConfig":
         """The configuration of a study on a corpus (a known one, or a folder)."""
@@ -58,20 +107,6 @@ class StudyOptions:
         if self.titles not in ("own", "random"):
             raise InputError(f"--titles {self.titles} is not known", expected="own or random")
         return Setting.read(config, progress, self.max_users, self.titles)
-
-    def folder(self, study: str, setting: "Setting") -> Path:
-        """Where the study keeps what it has done."""
-        return self.out or Path("runs") / "bench" / f"denoise-{study}-{setting.name}"
-
-    def write(self, figures: dict[str, Any]) -> None:
-        """Write figures and chart, where files were named for them."""
-        from seqmend.files import write_atomic
-        from seqmend.report import study_chart_svg
-
-        write_figures(self.json_file, figures)
-        if self.figure is not None:
-            with write_atomic(self.figure) as temporary:
-                temporary.write_text(study_chart_svg(figures), encoding="utf-8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +143,11 @@ def noise_kind(kind: str) -> Any:
     if kind not in KINDS:
         raise InputError(f"noise of kind {kind!r} is not known", expected=", ".join(KINDS))
     return kind
+
+
+def names(text: str | None, default: Sequence[str]) -> Sequence[str]:
+    """Names separated by commas."""
+    return default if text is None else [part.strip() for part in text.split(",")]
 
 
 def numbers(option: str, text: str | None, default: Sequence[float]) -> Sequence[float]:

@@ -1,9 +1,8 @@
 """The figures of `seqmend bench augment*`, drawn from what these commands write as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from seqmend.errors import InputError
 from seqmend.report.panels import Dot, DotRow, Line, Panel, draw_dot_rows, draw_panels
 from seqmend.report.svg import Canvas
 from seqmend.report.wording import backbone_name, count, metric_name, name, signed
@@ -52,22 +51,6 @@ _GROUPS = {"all": "Everyone", "short": "Short", "medium": "Medium", "long": "Lon
 _LINES = {"all": ("mended", None), "short": ("series-3", "7 3"), "long": ("series-2", "2 3")}
 _PARAMETERS = {"M": "Pseudo items per user (M)", "beta": "Share of w that long users keep (beta)",
                "T": "Longest sequence in full trust (T)"}  # fmt: skip
-
-
-def augment_chart_svg(figures: Figures) -> str:
-    """The figure of a study of the augment mender, as an SVG file of its own.
-
-    Args:
-        figures: What the study's command wrote with `--json`.
-
-    Raises:
-        InputError: It is of something else.
-    """
-    draw = {"augment": _by_group, "augment-ablation": _by_arm, "augment-sweep": _sweep}
-    study = figures.get("study")
-    if study not in draw:
-        raise InputError(f"there is no figure for {study!r}", expected=", ".join(draw))
-    return draw[study](figures).file()
 
 
 def augment_arm_name(arm: str) -> str:
@@ -160,3 +143,11 @@ def _about(figures: Figures) -> str:
         "95% interval over users and seeds",
     ]
     return ", ".join(parts)
+
+
+CHARTS: dict[str, Callable[[Figures], Canvas]] = {
+    "augment": _by_group,
+    "augment-ablation": _by_arm,
+    "augment-sweep": _sweep,
+}
+"""What draws the figure of every study."""

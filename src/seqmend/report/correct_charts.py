@@ -1,9 +1,8 @@
 """Charts of the correct mender: whom the recommender believes, and the figures of `seqmend bench correct-*`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from seqmend.errors import InputError
 from seqmend.report.panels import Dot, DotRow, Line, Panel, draw_dot_rows, draw_panels
 from seqmend.report.svg import BY_SCHEME, Canvas, Colours, Scale
 from seqmend.report.wording import backbone_name, count, interval, metric_name, number, percent, signed
@@ -167,27 +166,6 @@ def prompts_chart(figures: Mapping[str, Any]) -> Canvas:
     )
 
 
-def correct_chart_svg(figures: Mapping[str, Any]) -> str:
-    """The figure of a study of the correct mender, as an SVG file of its own.
-
-    Args:
-        figures: What the study's command wrote with `--json`.
-
-    Raises:
-        InputError: No study of that name has a figure.
-    """
-    draw = {
-        "correct-noise": noise_chart,
-        "correct-selection": selection_chart,
-        "correct-ablations": versions_chart,
-        "correct-prompts": prompts_chart,
-    }
-    study = figures.get("study")
-    if study not in draw:
-        raise InputError(f"there is no figure for {study!r}", expected=", ".join(draw))
-    return draw[study](figures).file()
-
-
 def _about(figures: Mapping[str, Any]) -> str:
     noise = figures["noise"]
     parts = [
@@ -198,3 +176,12 @@ def _about(figures: Mapping[str, Any]) -> str:
         f"{len(figures['seeds'])} seed(s)",
     ]
     return ", ".join(part for part in parts if part)
+
+
+CHARTS: dict[str, Callable[[Mapping[str, Any]], Canvas]] = {
+    "correct-noise": noise_chart,
+    "correct-selection": selection_chart,
+    "correct-ablations": versions_chart,
+    "correct-prompts": prompts_chart,
+}
+"""What draws the figure of every study."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from seqmend.errors import InputError
 from seqmend.report.panels import Dot, DotRow, Line, Panel, draw_dot_rows, draw_panels
 from seqmend.report.svg import Canvas
 from seqmend.report.wording import backbone_name, count, interval, metric_name, name, number, percent, signed
@@ -44,28 +43,6 @@ _ARMS = {
     "cooccurrence_edits": "As many edits, by co-occurrence",
     "title_edits": "As many edits, by titles",
 }
-
-
-def study_chart_svg(figures: Figures) -> str:
-    """The figure of a study, as an SVG file of its own.
-
-    Args:
-        figures: What the study's command wrote with `--json`.
-
-    Raises:
-        InputError: No study of that name has a figure.
-    """
-    draw: dict[str, Callable[[Figures], Canvas]] = {
-        "denoise-threshold": _threshold,
-        "denoise-noise": _noise,
-        "denoise-ceiling": _ceiling,
-        "denoise-transfer": _transfer,
-        "denoise-cost": _cost,
-    }
-    study = figures.get("study")
-    if study not in draw:
-        raise InputError(f"there is no figure for {study!r}", expected=", ".join(draw))
-    return draw[study](figures).file()
 
 
 def arm_title(arm: str) -> str:
@@ -233,3 +210,13 @@ def _about(figures: Figures) -> str:
         "random titles" if figures["titles"] == "random" else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+CHARTS: dict[str, Callable[[Figures], Canvas]] = {
+    "denoise-threshold": _threshold,
+    "denoise-noise": _noise,
+    "denoise-ceiling": _ceiling,
+    "denoise-transfer": _transfer,
+    "denoise-cost": _cost,
+}
+"""What draws the figure of every study."""

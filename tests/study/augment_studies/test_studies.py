@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from seqmend.errors import InputError
-from seqmend.report import augment_chart_svg
+from seqmend.report import study_chart_svg
 from seqmend.study.augment_studies import ABLATIONS, ARMS, augment_comparison, augment_sweep
 
 OPTIONS = [
@@ -16,7 +16,7 @@ OPTIONS = [
 
 def drawn(figures) -> str:
     """All texts of the study's figure, which is well-formed SVG and JSON can hold its data."""
-    svg = augment_chart_svg(json.loads(json.dumps(figures, allow_nan=False)))
+    svg = study_chart_svg(json.loads(json.dumps(figures, allow_nan=False)))
     return " ".join(ElementTree.fromstring(svg).itertext())
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from seqmend.errors import InputError
-from seqmend.report import correct_chart_svg
+from seqmend.report import study_chart_svg
 from seqmend.study.correct_studies import (
     correct_ablations,
     correct_noise,
@@ -19,7 +19,7 @@ NOISE = ("uniform", 0.1)
 
 def drawn(figures) -> str:
     """All texts of the study's figure, which is well-formed SVG and JSON can hold its data."""
-    svg = correct_chart_svg(json.loads(json.dumps(figures, allow_nan=False)))
+    svg = study_chart_svg(json.loads(json.dumps(figures, allow_nan=False)))
     return " ".join(ElementTree.fromstring(svg).itertext())
 
 
