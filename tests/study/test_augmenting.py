@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -189,19 +187,6 @@ def test_a_log_that_cannot_be_augmented_leaves_nothing(settings, make_log, make_
     with pytest.raises(InputError, match="three training interactions"):
         augment(single, tmp_path / "ledger.parquet", jobs=1)
     assert {path.name for path in tmp_path.iterdir()} - {path.name for path in before} <= {"ledger.journal.sqlite"}
-
-
-@pytest.fixture(scope="module")
-def served(tiny_folder):
-    """Address of a process that serves the tiny model; see tests/llm/model_server.py."""
-    script = Path(__file__).parents[1] / "llm" / "model_server.py"
-    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 @pytest.mark.parametrize(("capability", "status"), [("exact", "augmented"), ("label", "unreadable")])

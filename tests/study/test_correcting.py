@@ -1,8 +1,5 @@
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -143,19 +140,6 @@ def test_equal_steps(noisy):
     training = noisy[0].training
     assert equal_steps(training, 65).steps_per_epoch == 2
     assert equal_steps(training, 64).steps_per_epoch == 1
-
-
-@pytest.fixture(scope="module")
-def served(tiny_folder):
-    """Address of a process that serves the tiny model; see tests/llm/model_server.py."""
-    script = Path(__file__).parents[1] / "llm" / "model_server.py"
-    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 @pytest.mark.parametrize("capability", ["exact", "label"])

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seqmend.errors import InputError
 from seqmend.interactions import UNTITLED, clean_title
+from seqmend.ledger import IS_CHANGE
 from seqmend.report.record import FinishedRun
 from seqmend.report.wording import name, sentence
 
@@ -119,8 +120,7 @@ def select_edits(run: FinishedRun, most: int = 8, number: int = 0) -> EditSelect
     Raises:
         InputError: An edit's evidence is not what a mender writes.
     """
-    is_change = pl.col("kind") != "reweight"
-    edits = run.ledgers[number].edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train") & is_change)
+    edits = run.ledgers[number].edits.filter((pl.col("status") == "accepted") & (pl.col("view") == "train") & IS_CHANGE)
     edits = edits.sort("confidence", "edit_id", descending=[True, False], nulls_last=True)
     truth = run.truth if run.menders[number] == "denoise" else None
     if truth is None:

@@ -12,7 +12,7 @@ import polars as pl
 from seqmend.errors import InputError
 from seqmend.evaluation import mean_interval
 from seqmend.files import write_atomic, write_json
-from seqmend.interactions import PADDING, Sequences, Split, global_time, leave_one_out
+from seqmend.interactions import PADDING, Sequences, Split
 from seqmend.ledger import Ledger
 from seqmend.llm import JournaledModel, LocalModel
 from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Selection, Status, generated, tune
@@ -21,7 +21,7 @@ from seqmend.recommenders import Backbone
 from seqmend.study.arms import refuse_untrainable_backbone
 from seqmend.study.augment_recommenders import AugmentRecommenders, fit_recommenders
 from seqmend.study.config import RunConfig
-from seqmend.study.data import before_test, read_data
+from seqmend.study.data import before_test, divided, read_data, ready_to_mend
 from seqmend.study.readers import Readers, load_readers
 
 _BINS = 10
@@ -67,15 +67,7 @@ def augment(config: RunConfig, out: Path, progress: Progress = silent, jobs: int
         InputError: The log, the settings or the file cannot be used; nothing was written.
         ResourceError: A model or corpus is missing or failing.
     """
-    if config.noise is not None:
-        raise InputError(
-            "a ledger is for the log as it is, and the configuration spoils it with known noise",
-            fix="leave [noise] out, or use seqmend run",
-        )
-    if out.suffix != ".parquet" or out.is_dir() or out.name == "users.parquet":
-        raise InputError(
-            "a ledger cannot be written here", where=str(out), expected="a file ending in .parquet, not users.parquet"
-        )
+    ready_to_mend(config, out, "seqmend run", taken="users.parquet")
     split = split_of(config, progress)
     folder = out.with_suffix(".augment")
     readers = load_augment_readers(config, split, out.with_suffix(".journal.sqlite"), folder, progress)
@@ -203,7 +195,7 @@ def split_of(config: RunConfig, progress: Progress) -> Split:
     """
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
-    return leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    return divided(log.sequences, config.split)
 
 
 def seen_part(config: RunConfig, split: Split) -> Sequences:

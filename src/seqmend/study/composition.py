@@ -11,7 +11,7 @@ import polars as pl
 
 from seqmend.evaluation import Histories
 from seqmend.interactions import Sequences, Split, Targets, View
-from seqmend.ledger import Ledger, Mended
+from seqmend.ledger import IS_CHANGE, Ledger, Mended
 from seqmend.llm import JournaledModel
 from seqmend.progress import Progress
 from seqmend.recommenders import Channels
@@ -146,10 +146,9 @@ def edit_counts(ledger: Ledger) -> dict[str, Any]:
     """Accepted edits of the training part that change something, and all accepted ones by kind."""
     edits = ledger.edits.filter(pl.col("view") == "train")
     accepted = edits.filter(pl.col("status") == "accepted")
-    is_change = pl.col("kind") != "reweight"
-    changed = accepted.filter(is_change)
+    changed = accepted.filter(IS_CHANGE)
     return {
-        "proposed": len(edits.filter(is_change)),
+        "proposed": len(edits.filter(IS_CHANGE)),
         "accepted": len(changed),
         "users": changed["user_id"].n_unique(),
         "by_kind": dict(accepted.group_by("kind").len().sort("kind").iter_rows()),

@@ -21,6 +21,7 @@ from seqmend.recommenders import BackboneConfig, SASRecConfig, TrainingConfig
 
 Arm = Literal["raw", "random", "llm_free", "mended", "oracle"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+SplitName = Literal["leave-one-out", "global-time"]
 MenderName = Literal["denoise", "correct", "augment"]
 _ORDER: tuple[MenderName, ...] = get_args(MenderName)
 _NONE = "none"  # TOML has no word for it
@@ -153,7 +154,7 @@ class RunConfig(_Section):
 
     data: DataConfig
     menders: tuple[MenderName, ...] = Field(default=("denoise",), min_length=1)
-    split: Literal["leave-one-out", "global-time"] = "leave-one-out"
+    split: SplitName = "leave-one-out"
     noise: NoiseConfig | None = None
     language: LanguageConfig = LanguageConfig()
     denoise: DenoiseConfig = DenoiseConfig()

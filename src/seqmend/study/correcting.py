@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from seqmend.errors import InputError
 from seqmend.evaluation import Histories
 from seqmend.files import write_json
-from seqmend.interactions import Sequences, Split, global_time, leave_one_out
+from seqmend.interactions import Sequences, Split
 from seqmend.ledger import Ledger
 from seqmend.llm import CountingModel, JournaledModel, LocalModel, Usage
 from seqmend.menders.correct import (
@@ -44,7 +43,7 @@ from seqmend.recommenders import (
 )
 from seqmend.study.arms import DOUBTS, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import RunConfig
-from seqmend.study.data import read_data
+from seqmend.study.data import divided, read_data, ready_to_mend
 from seqmend.study.parallel import pool
 from seqmend.study.readers import Readers, load_readers
 from seqmend.study.stages import RunDirectory
@@ -133,17 +132,11 @@ def correct(
         InputError: The log, the settings or the file cannot be used; nothing was written.
         ResourceError: A model or corpus is missing or failing.
     """
-    if config.noise is not None:
-        raise InputError(
-            "a ledger is for the log as it is, and the configuration spoils it with known noise",
-            fix="leave [noise] out, or use seqmend bench correct-noise",
-        )
     refuse_unteachable(config)
-    if out.suffix != ".parquet" or out.is_dir():
-        raise InputError("a ledger cannot be written here", where=str(out), expected="a file ending in .parquet")
+    ready_to_mend(config, out, "seqmend bench correct-noise")
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
-    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    split = divided(log.sequences, config.split)
     folder = out.with_suffix(".correct")
     readers = load_readers(config.language, out.with_suffix(".journal.sqlite"), progress, needs=())
     with readers.model.journal if readers.model is not None else contextlib.nullcontext():

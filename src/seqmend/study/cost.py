@@ -8,14 +8,14 @@ import torch
 
 from seqmend import assets
 from seqmend.errors import InputError
-from seqmend.interactions import Split, global_time, leave_one_out
+from seqmend.interactions import Split
 from seqmend.llm import Budget, CountingModel, LocalModel, Usage
 from seqmend.menders.denoise import METHODS, Part, forecast
 from seqmend.progress import Progress, silent
 from seqmend.study.arms import refuse_untrainable_backbone
 from seqmend.study.augment_cost import estimate_augment
 from seqmend.study.config import RunConfig
-from seqmend.study.data import before_test, read_data, spoil
+from seqmend.study.data import before_test, divided, read_data, spoil
 
 _PROBE: dict[str, int] = {"embed": 64, "choose": 64, "score": 24, "write": 4}
 _WARM_UP = 2
@@ -62,7 +62,7 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
         )
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
-    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    split = divided(log.sequences, config.split)
     if config.noise is not None:
         split = spoil(split, config.noise, config.language.encoder, progress).split
     parts, rates = _questions(config, split, progress, rate) if "denoise" in asked else ([], {})

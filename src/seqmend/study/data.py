@@ -6,10 +6,20 @@ import numpy as np
 
 from seqmend import assets
 from seqmend.errors import InputError
-from seqmend.interactions import Log, Noisy, Sequences, Split, inject, nearest_items, read_log
+from seqmend.interactions import (
+    Log,
+    Noisy,
+    Sequences,
+    Split,
+    global_time,
+    inject,
+    leave_one_out,
+    nearest_items,
+    read_log,
+)
 from seqmend.llm import SentenceEncoder
 from seqmend.progress import Progress, silent
-from seqmend.study.config import DataConfig, NoiseConfig
+from seqmend.study.config import DataConfig, NoiseConfig, RunConfig, SplitName
 
 
 def read_data(config: DataConfig, progress: Progress = silent) -> Log:
@@ -34,6 +44,33 @@ def read_data(config: DataConfig, progress: Progress = silent) -> Log:
         keep_repeats=config.keep_repeats,
         progress=progress,
     )
+
+
+def divided(sequences: Sequences, split: SplitName) -> Split:
+    """The log with its held-out parts."""
+    return leave_one_out(sequences) if split == "leave-one-out" else global_time(sequences)
+
+
+def ready_to_mend(config: RunConfig, out: Path, bench: str, taken: str | None = None) -> None:
+    """Refuse a ledger of a log that is to be spoilt first, and a file that no ledger can be.
+
+    Args:
+        config: The settings.
+        out: The ledger.
+        bench: Command that measures what mending known noise brings.
+        taken: Name of a file that is put beside the ledger.
+
+    Raises:
+        InputError: See above.
+    """
+    if config.noise is not None:
+        raise InputError(
+            "a ledger is for the log as it is, and the configuration spoils it with known noise",
+            fix=f"leave [noise] out, or use {bench}",
+        )
+    if out.suffix != ".parquet" or out.is_dir() or out.name == taken:
+        but = "" if taken is None else f", not {taken}"
+        raise InputError("a ledger cannot be written here", where=str(out), expected=f"a file ending in .parquet{but}")
 
 
 def spoil(clean: Split, noise: NoiseConfig, encoder: str | None, progress: Progress) -> Noisy:

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from seqmend.errors import InputError
-from seqmend.interactions import Sequences, Split, View, global_time, leave_one_out
-from seqmend.ledger import Ledger
+from seqmend.interactions import Sequences, Split, View
+from seqmend.ledger import IS_CHANGE, Ledger
 from seqmend.llm import JournaledModel
 from seqmend.menders.denoise import Denoiser, Verdicts
 from seqmend.progress import Progress, silent
 from seqmend.study.config import RunConfig
-from seqmend.study.data import before_test, read_data
+from seqmend.study.data import before_test, divided, read_data, ready_to_mend
 from seqmend.study.published import PublishedMender, judge_as_published, tuned_adapter
 from seqmend.study.readers import Readers, load_readers
 
@@ -36,15 +36,9 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
         ResourceError: A model or corpus is missing or failing.
         BudgetExceeded: The budget does not pay for every title; what was asked is kept for the next time.
     """
-    if config.noise is not None:
-        raise InputError(
-            "a ledger is for the log as it is, and the configuration spoils it with known noise",
-            fix="leave [noise] out, or use seqmend run",
-        )
-    if out.suffix != ".parquet" or out.is_dir():
-        raise InputError("a ledger cannot be written here", where=str(out), expected="a file ending in .parquet")
+    ready_to_mend(config, out, "seqmend run")
     log = read_data(config.data, progress)
-    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    split = divided(log.sequences, config.split)
     journal = out.with_suffix(".journal.sqlite")
     is_resumed = journal.exists()
     adapter = tuned_adapter(config, split.train, out.with_suffix(".adapter"), progress)
@@ -63,7 +57,7 @@ def denoise(config: RunConfig, out: Path, progress: Progress = silent) -> dict[s
     views: dict[str, Any] = {}
     for view, part in parts.items():
         edits = ledger.filter(view=view).edits
-        changes = edits.filter(pl.col("kind") != "reweight")
+        changes = edits.filter(IS_CHANGE)
         views[view] = {
             "interactions": part.n_interactions,
             "proposed": len(changes),

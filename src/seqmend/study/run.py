@@ -21,7 +21,7 @@ from seqmend.evaluation import (
     recovered_share,
 )
 from seqmend.files import write_atomic, write_json
-from seqmend.interactions import Log, Sequences, Split, global_time, leave_one_out, undo
+from seqmend.interactions import Log, Sequences, Split, undo
 from seqmend.ledger import Ledger
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Form, TrainingConfig, make_backbone, rows_from_sequences
@@ -29,7 +29,7 @@ from seqmend.recommenders.batches import n_batches
 from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.composition import Proposed, Version, added_up, edit_counts, propose
 from seqmend.study.config import Arm, MenderName, RunConfig
-from seqmend.study.data import before_test, read_data, spoil
+from seqmend.study.data import before_test, divided, read_data, spoil
 from seqmend.study.detection import measure_detection
 from seqmend.study.mending import by_chance, judge, usage
 from seqmend.study.parallel import Pool, default_jobs, pool
@@ -63,7 +63,7 @@ def run(config: RunConfig, out: Path, progress: Progress = silent, jobs: int | N
     log = read_data(config.data, progress)
     refuse_untrainable_backbone(config, log.sequences)
     directory = RunDirectory(out)
-    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    split = divided(log.sequences, config.split)
     directory.begin(
         {"data_id": log.sequences.fingerprint, **log.summary.to_dict()},
         config.seeds,

@@ -18,12 +18,12 @@ from seqmend.evaluation import (
     sampled_negatives,
 )
 from seqmend.files import write_atomic, write_json
-from seqmend.interactions import Log, Split, Targets, global_time, leave_one_out
+from seqmend.interactions import Log, Split, Targets
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone, BackboneConfig, load_backbone, rows_from_sequences
 from seqmend.study.arms import ArmData, ArmTraining, HeldOut, refuse_untrainable_backbone
 from seqmend.study.config import RunConfig
-from seqmend.study.data import read_data
+from seqmend.study.data import divided, read_data
 from seqmend.study.parallel import default_jobs, pool
 from seqmend.study.stages import RunDirectory, fingerprint
 
@@ -147,7 +147,7 @@ def evaluate_backbone(
 
 
 def _split(config: RunConfig, log: Log) -> Split:
-    split = leave_one_out(log.sequences) if config.split == "leave-one-out" else global_time(log.sequences)
+    split = divided(log.sequences, config.split)
     if not len(split.valid) or not len(split.test):
         raise InputError(
             "nothing can be held out: no user has enough interactions",

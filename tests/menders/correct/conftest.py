@@ -5,12 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
-from pydantic import ValidationError
 
 from seqmend.interactions import Sequences
-from seqmend.llm import Answer, Failure, Usage
-from seqmend.recommenders import Backbone
+from seqmend.llm import Answer, Usage
 
 KINDS = ("wooden train", "card game", "plush bear", "science kit")
 PER_KIND = 12
@@ -19,29 +16,6 @@ TITLES = {f"i{kind}{n:02}": f"{name} number {n}" for kind, name in enumerate(KIN
 
 def kind_of(items):
     return (np.asarray(items) - 1) // PER_KIND
-
-
-class KindBackbone(Backbone):
-    """Recommends what is of the kind of the latest item, the highest number first."""
-
-    max_length = 8
-
-    def __init__(self, n_items: int = len(TITLES)) -> None:
-        super().__init__()
-        self.n_items = n_items
-        table = torch.zeros(n_items + 1, 1 + n_items // PER_KIND + 1)
-        numbers = torch.arange(1, n_items + 1)
-        table[numbers, (numbers - 1) // PER_KIND] = 1.0
-        table[:, -1] = torch.arange(n_items + 1) / 1000
-        self.table = torch.nn.Parameter(table, requires_grad=False)
-
-    def forward(self, items, users=None):
-        states = self.table[items.long()].clone()
-        states[..., -1] = 1.0
-        return states
-
-    def output_table(self):
-        return self.table
 
 
 class Chooser:
@@ -62,29 +36,6 @@ class Chooser:
         return answers
 
 
-class Writer:
-    """Writes what `text` makes of a prompt."""
-
-    identity = "writer"
-    capability = "written"
-
-    def __init__(self, text: Callable[[str], str]) -> None:
-        self.text, self.usage, self.prompts = text, Usage(), []
-
-    def write(self, prompts, max_new_tokens=64, stop=None):
-        self.prompts += prompts
-        return [self.text(prompt).split(stop)[0] if stop else self.text(prompt) for prompt in prompts]
-
-    def write_objects(self, prompts, schema, max_new_tokens=256):
-        found = []
-        for prompt, text in zip(prompts, self.write(prompts), strict=True):
-            try:
-                found.append(schema.model_validate_json(text))
-            except ValidationError as error:
-                found.append(Failure(prompt, str(error), text))
-        return found
-
-
 def same_kind(title: str, target: str) -> float:
     return 0.9 if title.split()[:2] == target.split()[:2] else 0.2
 
@@ -97,11 +48,6 @@ def listed(prompt: str) -> tuple[list[str], str]:
 @pytest.fixture(scope="session")
 def make_chooser():
     return Chooser
-
-
-@pytest.fixture(scope="session")
-def make_writer():
-    return Writer
 
 
 @pytest.fixture(scope="session")
@@ -120,13 +66,16 @@ def by_kind():
 
 
 @pytest.fixture(scope="session")
-def make_backbone():
-    return KindBackbone
+def make_backbone(make_kind_backbone):
+    def made(n_items: int = len(TITLES)):
+        return make_kind_backbone(n_items, PER_KIND, max_length=8)
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def backbone() -> KindBackbone:
-    return KindBackbone()
+def backbone(make_backbone):
+    return make_backbone()
 
 
 @pytest.fixture(scope="session")
