@@ -179,6 +179,12 @@ def test_early_stopping_restores_the_best_weights(rows: Rows):
     assert not model.training
 
 
+def test_a_training_reaches_its_first_validation_before_its_patience_ends():
+    with pytest.raises(ValidationError, match="patience must reach"):
+        TrainingConfig(patience=3, validate_every=4)
+    assert TrainingConfig(patience=3, validate_every=4, epochs=3).patience == 3  # the last epoch is always judged
+
+
 def test_every_row_is_met_once_per_epoch_in_an_order_of_its_own(rows: Rows):
     met: list[list[tuple[int, ...]]] = [[]]
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from seqmend.devices import bfloat16_pays, choose_device
@@ -32,7 +32,7 @@ class TrainingConfig(BaseModel):
 
     Attributes:
         epochs: Most passes over the rows.
-        patience: Stop after this many epochs without a better validation score.
+        patience: Stop after this many epochs without a better validation score; at least `validate_every`.
         validate_every: Epochs from one validation to the next.
         steps_per_epoch: Steps that count as an epoch, so that trainings on more and on fewer rows take equally many;
             the rows are shuffled again where they are used up. By default an epoch is one pass over the rows.
@@ -70,6 +70,12 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = Field(default=5, ge=1)
+
+    @model_validator(mode="after")
+    def _is_patient(self) -> "TrainingConfig":
+        if self.patience < min(self.validate_every, self.epochs):
+            raise ValueError("patience must reach to the first validation: it is less than validate_every")
+        return self
 
 
 @dataclass(frozen=True)
