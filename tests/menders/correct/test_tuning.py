@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -5,10 +7,10 @@ from scipy.special import logit
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.interactions import Catalogue
 from seqmend.llm import Answer, LocalModel, LoRAConfig, Usage
-from seqmend.menders.correct import Asked, Attributes, Labelled
+from seqmend.menders.correct import Asked, Attributes, Labelled, mark
 from seqmend.menders.correct.config import CorrectTuningConfig
-from seqmend.menders.correct.evidence import best_threshold, by_attributes
-from seqmend.menders.correct.tuning import InPlace, Tuned, TunedJudge, log_odds, tune, weigh
+from seqmend.menders.correct.evidence import Weights, best_sets, by_attributes
+from seqmend.menders.correct.tuning import MODEL, InPlace, Tuned, TunedJudge, log_odds, tune, weigh
 
 CATALOGUE = Catalogue.from_titles({f"i{n}": f"thing {n}" for n in range(1, 13)})
 ATTRIBUTES = Attributes([{}, *({"sort": (f"sort {n % 2}", f"own {n}")} for n in range(1, 13))])
@@ -62,8 +64,9 @@ def test_what_the_place_says_is_averaged_out_over_orders():
     assert [tuple(map(number, q.choices)) for q in model.questions] == [(1, 2, 3), (1, 2, 3), (3, 2, 1)]
 
 
-def test_a_judge_answers_by_threshold_and_stops_where_the_budget_does():
-    judge = TunedJudge(Placed(), WORDS, Tuned(threshold=0.4))
+def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
+    as_said = Tuned(Weights((MODEL,), (0.0,), (1.0,), (1.0,), 0.0))
+    judge = TunedJudge(Placed(), WORDS, as_said)
     (verdict,) = judge.ask([Asked((1, 2, 3), 5)])
     assert verdict.goes == (True, False, True)
     np.testing.assert_allclose(logit(verdict.probabilities), [0.5, -1.5, 0.5])
@@ -75,7 +78,7 @@ def test_a_judge_answers_by_threshold_and_stops_where_the_budget_does():
             self.usage.calls += 1
             return super().choose(questions)
 
-    found = TunedJudge(Poor(), WORDS, Tuned(0.4)).ask([Asked((1,), 3)] * 70)
+    found = TunedJudge(Poor(), WORDS, as_said).ask([Asked((1,), 3)] * 70)
     assert [verdict is None for verdict in found] == [False] * 64 + [True] * 6
 
 
@@ -92,7 +95,8 @@ def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out():
     verdicts = TunedJudge(Guessing(), WORDS, tuned, scores).ask(asked)
     assert [verdict.goes for verdict in verdicts] == [tuple(row) for row in validation.relevant.tolist()]
     alone = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig(evidence=False))
-    assert (alone.evidence, alone.both) == (None, None)
+    assert alone.evidence is None
+    assert alone.answers.names == (MODEL,)
 
 
 def test_shared_values_count_and_are_a_share_of_what_could_be_shared():
@@ -104,12 +108,16 @@ def test_shared_values_count_and_are_a_share_of_what_could_be_shared():
     np.testing.assert_allclose(scores["maker, shared share"](*pair), 0)
 
 
-def test_the_threshold_is_the_best_one_even_if_nothing_goes():
-    known = rows(30)
-    values = np.where(known.relevant, 0.7, 0.3)
-    assert 0.3 < best_threshold(values, known) <= 0.7
-    nothing = Labelled(known.instance_id, known.inputs, known.targets, np.zeros_like(known.relevant))
-    assert best_threshold(values, nothing) > 0.7
+def test_no_other_set_of_inputs_promises_a_better_f1():
+    sets = np.array(list(itertools.product([False, True], repeat=4)))
+    items = np.tile(np.arange(1, 5, dtype=np.int32), (len(sets), 1))
+    f1 = np.stack([mark(items, np.tile(one, (len(sets), 1)), sets).f1 for one in sets])
+    probabilities = np.random.default_rng(0).beta(0.5, 0.7, (200, 4))
+    likely = np.where(sets, probabilities[:, None], 1 - probabilities[:, None]).prod(2)
+    promised = likely @ f1.T
+    chosen = (best_sets(probabilities)[:, None] == sets).all(2).argmax(1)
+    np.testing.assert_allclose(promised[np.arange(200), chosen], promised.max(1))
+    assert len(np.unique(chosen)) > 8
 
 
 def test_tuning_holds_targets_out_and_learns_the_question(tiny: LocalModel, tiny_folder, tmp_path):

@@ -136,7 +136,7 @@ class CorrectTuningConfig(BaseModel):
 
     Attributes:
         rows: Self-labelled instances to make.
-        validation_share: Of their targets; these rows stop the fit, weigh its answers, and set the threshold.
+        validation_share: Of their targets; these rows stop the fit and weigh its answers.
         copies: Times that each row is shown, its inputs in another order every time.
         orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
         tell_attributes: The question tells of every item's attributes; else of its title alone.
@@ -184,7 +184,8 @@ class CorrectConfig(BaseModel):
         answers: How the model answers: probabilities of yes and no for every input; JSON that lists the numbers of
             those that go with the target; a tagged list of their titles (paper). "auto" is probabilities from a model
             that has them, else numbers.
-        threshold: Least probability of an input that goes with its target.
+        threshold: Least probability of an input that goes with its target; a tuned model names the inputs that promise
+            the best F1 instead.
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
         stages: Drop inputs, find other targets, or both. With "targets" an instance keeps all its inputs.

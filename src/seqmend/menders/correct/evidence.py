@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.judges import Score
 from seqmend.menders.correct.labelled import Labelled
-from seqmend.menders.correct.marks import mark
 from seqmend.menders.correct.uncertain import Bool, Float64, Int64
 
 _LEAST_SPREAD = 1e-9
@@ -101,14 +100,40 @@ def _shared(sets: Sequence[frozenset[str]], as_share: bool) -> Score:
     return score
 
 
-def best_threshold(values: Float64, rows: Labelled) -> float:
-    """The least value of an input that goes with its target, by the best mean F1; of equally good ones the lowest.
+def best_sets(probabilities: Float64) -> Bool:
+    """The inputs to name for the best expected F1, where each goes with its target by itself; maybe none of them.
+
+    For every number of inputs the likeliest are the best to name. Naming none is right where none goes along (F1 = 1).
 
     Args:
-        values: What inputs are judged by, float64 [R, L], R >= 1.
-        rows: Instances whose answer is known; nothing else is to be measured on them.
+        probabilities: That an input goes with its target, float64 [R, L].
+
+    Returns:
+        bool [R, L].
+
+    >>> best_sets(np.array([[0.9, 0.4, 0.1], [0.2, 0.1, 0.1]])).tolist()
+    [[True, True, False], [False, False, False]]
     """
-    candidates = np.unique(np.quantile(values, np.linspace(0, 1, 101)))
-    candidates = np.append(candidates, np.nextafter(candidates[-1], np.inf))  # nothing goes
-    means = [mark(rows.inputs, values >= least, rows.relevant).means["f1"] for least in candidates.tolist()]
-    return float(candidates[int(np.argmax(means))])
+    n_rows, length = probabilities.shape
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ordered = np.take_along_axis(probabilities, order, axis=1)
+    named, others = _counts(ordered), _counts(ordered[:, ::-1])[::-1]
+    right, missed = np.arange(length + 1)[:, None], np.arange(length + 1)
+    expected = np.empty((n_rows, length + 1))
+    expected[:, 0] = others[0][:, 0]
+    for size in range(1, length + 1):
+        f1 = 2 * right / (size + right + missed)
+        expected[:, size] = np.einsum("ri,ij,rj->r", named[size], f1, others[size])
+    found = np.zeros(probabilities.shape, dtype=np.bool_)
+    np.put_along_axis(found, order, np.arange(length) < expected.argmax(1)[:, None], axis=1)
+    return found
+
+
+def _counts(probabilities: Float64) -> list[Float64]:
+    """For the first 0, 1, ..., L columns: how likely 0, 1, ..., L of them happen, float64 [R, L + 1] each."""
+    n_rows, length = probabilities.shape
+    counts = [np.eye(1, length + 1).repeat(n_rows, axis=0)]
+    for column in probabilities.T[:, :, None]:
+        before = counts[-1]
+        counts.append(before * (1 - column) + np.pad(before[:, :-1], ((0, 0), (1, 0))) * column)
+    return counts

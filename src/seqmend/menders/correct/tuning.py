@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.interactions import Catalogue
 from seqmend.llm import Adaptation, Judged, LanguageModel, LocalModel, Question, adapt
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import CorrectTuningConfig
-from seqmend.menders.correct.evidence import Weights, best_threshold, features_of
+from seqmend.menders.correct.evidence import Weights, best_sets, features_of
 from seqmend.menders.correct.judges import Score
 from seqmend.menders.correct.labelled import Labelled
 from seqmend.menders.correct.question import Asked, Verdict
@@ -64,20 +64,17 @@ class Tuned:
     """What tuning has found beside the adapter.
 
     Attributes:
-        threshold: Least probability of an input that goes with its target.
+        answers: Weights of the model's log-odds and, where it has a say, the evidence's.
         evidence: Weights of what is known without a language model; None where it has no say.
-        both: Weights of the model's log-odds and the evidence's; None where the model speaks alone.
     """
 
-    threshold: float
+    answers: Weights
     evidence: Weights | None = None
-    both: Weights | None = None
 
     def probabilities(self, model: Float64, features: Mapping[str, Float64]) -> Float64:
         """The answers, float64 in the shape of the model's log-odds."""
-        if self.evidence is None or self.both is None:
-            return expit(model)
-        return self.both.probabilities({MODEL: model, EVIDENCE: self.evidence.log_odds(features)})
+        evidence = {} if self.evidence is None else {EVIDENCE: self.evidence.log_odds(features)}
+        return self.answers.probabilities({MODEL: model, **evidence})
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class TunedJudge:
                 pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
                 features = {name: score(*pairs) for name, score in self.scores.items()}
                 p = self.tuned.probabilities(values, features)
-                found.append(Verdict(tuple((p >= self.tuned.threshold).tolist()), tuple(p.tolist())))
+                found.append(Verdict(tuple(best_sets(p[None])[0].tolist()), tuple(p.tolist())))
         return found + [None] * (len(questions) - len(found))
 
 
@@ -203,22 +200,19 @@ def weigh(
     scores: Mapping[str, Score],
     config: CorrectTuningConfig,
 ) -> Tuned:
-    """How the tuned model's answers are weighed with the evidence, and from where an input counts as going along.
+    """How the tuned model's answers are weighed with the evidence.
 
     Args:
         model: With its adapter.
         words: The question.
         train: Rows that it was tuned on: the evidence is weighed on them.
-        validation: Rows that it was not tuned on: the model beside the evidence, and the threshold.
+        validation: Rows that it was not tuned on: the model, and the evidence beside it.
         scores: The evidence; none, or `config.evidence` off, leaves the model alone.
         config: See `CorrectTuningConfig`.
     """
     said = np.stack(log_odds(model, words, validation.questions(), config.orders))
-    features = features_of(validation, scores)
-    tuned = Tuned(0.5)
-    if config.evidence and scores:
-        evidence = Weights.fit(features_of(train, scores), train.relevant)
-        both = Weights.fit({MODEL: said, EVIDENCE: evidence.log_odds(features)}, validation.relevant)
-        tuned = Tuned(0.5, evidence, both)
-    threshold = best_threshold(tuned.probabilities(said, features), validation)
-    return Tuned(threshold, tuned.evidence, tuned.both)
+    if not (config.evidence and scores):
+        return Tuned(Weights.fit({MODEL: said}, validation.relevant))
+    evidence = Weights.fit(features_of(train, scores), train.relevant)
+    known = evidence.log_odds(features_of(validation, scores))
+    return Tuned(Weights.fit({MODEL: said, EVIDENCE: known}, validation.relevant), evidence)

@@ -1,9 +1,10 @@
 """`seqmend bench correct`: who tells which inputs go with a target, on released rows whose answer is known.
 
 The rows are split by target item, so that no judge has seen the target of a test row; their inputs are shuffled, so
-that the place of an input says nothing. Thresholds are chosen on validation rows, for all judges alike. Intervals
-resample target items. Two further controls show what a judge gains by knowing an item again: in rows of this kind the
-noise is drawn item by item without repetition, so that an input which was met before is more likely a relevant one.
+that the place of an input says nothing. What a judge's values are worth is learned on validation rows, for all judges
+alike, and those inputs are named that promise the best F1. Intervals resample target items. Two further controls show
+what a judge gains by knowing an item again: in rows of this kind the noise is drawn item by item without repetition, so
+that an input which was met before is more likely a relevant one.
 """
 
 import time
@@ -24,7 +25,7 @@ from seqmend.interactions import PADDING
 from seqmend.llm import Encoder, Journal, JournaledModel, LanguageModel, LocalModel, SentenceEncoder
 from seqmend.menders.correct import Labelled, Marks, Score, by_title, mark
 from seqmend.menders.correct.config import CorrectTuningConfig
-from seqmend.menders.correct.evidence import Weights, best_threshold, by_attributes, features_of
+from seqmend.menders.correct.evidence import Weights, best_sets, by_attributes, features_of
 from seqmend.menders.correct.tuning import EVIDENCE, MODEL, InPlace, log_odds, tune, weigh
 from seqmend.progress import Progress, silent
 from seqmend.study.correct_studies.released_rows import Released, read_released
@@ -210,13 +211,18 @@ def _judged(
         return found
 
     valid, found = judged("validation"), judged("test")
-    said = {name: values >= best_threshold(valid[name], validation) for name, values in found.items()}
+    said = {name: _named(valid[name], validation, values) for name, values in found.items()}
     tuned = weigh(models[TUNED], words, train, validation, scores, config)
-    if tuned.evidence is not None and tuned.both is not None:
-        found[ANSWER] = tuned.both.log_odds({MODEL: found[TUNED], EVIDENCE: found[LEARNED]})
-        said[ANSWER] = expit(found[ANSWER]) >= tuned.threshold
+    if tuned.evidence is not None:
+        found[ANSWER] = tuned.answers.log_odds({MODEL: found[TUNED], EVIDENCE: found[LEARNED]})
+        said[ANSWER] = best_sets(expit(found[ANSWER]))
     said |= {ALL: np.ones(test.relevant.shape, dtype=bool), NONE: np.zeros(test.relevant.shape, dtype=bool)}
     return _Split(test, ~np.isin(test.inputs, train.inputs), said, found)
+
+
+def _named(known: Float64, validation: Labelled, values: Float64) -> Bool:
+    """The inputs that a judge names: its values become probabilities by what they were worth on validation rows."""
+    return best_sets(Weights.fit({"": known}, validation.relevant).probabilities({"": values}))
 
 
 def _shared_values(features: Mapping[str, Float64]) -> Float64:
