@@ -14,6 +14,8 @@ from seqmend.menders.denoise import (
     DenoiseConfig,
     Denoiser,
 )
+from seqmend.menders.denoise.corruption import corrupt
+from seqmend.menders.denoise.windows import cut
 from seqmend.menders.denoise.witnesses import SINGLE_WITNESSES
 
 CONFIG = DenoiseConfig(tuning_windows=50, language_replacements=5, edit="replace", soft=1.0)
@@ -143,6 +145,23 @@ def test_without_titles_reading_is_refused_and_behaviour_alone_works(untitled, e
         Denoiser(CONFIG, encoder).fit(untitled)
     verdicts = Denoiser(CONFIG).fit(untitled).judge(untitled)
     assert not np.isnan(verdicts.fused).any()
+
+
+def test_of_a_long_log_a_part_is_learned_from_and_all_of_it_is_judged(spoiled, encoder, monkeypatch):
+    noisy, is_noise = spoiled
+    seen: list[int] = []
+
+    def counted(items, *arguments):
+        seen.append(len(items))
+        return corrupt(items, *arguments)
+
+    monkeypatch.setattr("seqmend.menders.denoise.mender.corrupt", counted)
+    n_windows = len(cut(noisy, TREES.max_length))
+    few = TREES.model_copy(update={"learning_windows": 3 * (n_windows // 2)})
+    verdicts = Denoiser(few, encoder).fit(noisy).judge(noisy)
+    assert seen == [n_windows // 2] * TREES.corruption_rounds
+    assert not np.isnan(verdicts.fused).any()
+    assert roc_auc_score(is_noise, verdicts.fused) > 0.9
 
 
 def test_too_short_a_log_is_refused(encoder):

@@ -23,6 +23,8 @@ class DenoiseConfig(BaseModel):
         stride: Distance of window starts; `max_length` where absent.
         corruption_rate: Share of training cells that are corrupted to learn from.
         corruption_rounds: How often every training window is corrupted anew.
+        learning_windows: Most corrupted windows that the fusion learns from; of a longer log so many windows are drawn,
+            for the networks too. All of it is judged in any case.
         folds: Groups of users; a user is judged by statistics of the other groups.
         networks: Whether small networks judge whole windows beside the trees; they take most of the time that learning
             takes, and see more in sparse logs.
@@ -51,6 +53,7 @@ class DenoiseConfig(BaseModel):
     stride: int | None = Field(default=None, ge=1)
     corruption_rate: float = Field(default=0.1, gt=0, lt=0.5)
     corruption_rounds: int = Field(default=3, ge=1)
+    learning_windows: int = Field(default=300_000, ge=1000)
     folds: int = Field(default=5, ge=2)
     networks: bool = True
     network: NetworkConfig = NetworkConfig()

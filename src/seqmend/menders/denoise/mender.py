@@ -101,6 +101,8 @@ class Denoiser:
         self._describe(train)
         windows = cut(train, config.max_length, config.stride)
         windows = windows[windows.real.sum(1) >= 2]
+        if len(windows) > (most := config.learning_windows // config.corruption_rounds):
+            windows = windows[np.sort(rng.permutation(len(windows))[:most])]
         universe = np.flatnonzero(self._everyone.log_popularity > 0).astype(np.int32)
         rounds = [
             corrupt(windows.items, universe, config.corruption_rate, rng) for _ in range(config.corruption_rounds)
