@@ -111,7 +111,7 @@ def best_sets(probabilities: Float64) -> Bool:
     Returns:
         bool [R, L].
 
-    >>> best_sets(np.array([[0.9, 0.4, 0.1], [0.2, 0.1, 0.1]])).tolist()
+    >>> best_sets(np.array([[0.9, 0.5, 0.1], [0.2, 0.1, 0.1]])).tolist()
     [[True, True, False], [False, False, False]]
     """
     n_rows, length = probabilities.shape
