@@ -3,7 +3,9 @@
 The model's weights are random, its byte-level vocabulary is learned from a few sentences.
 """
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +151,16 @@ def make_log():
 @pytest.fixture(scope="session")
 def make_config():
     return small_config
+
+
+@pytest.fixture(scope="session")
+def served(tiny_folder: Path) -> Iterator[str]:
+    """Address of a process that serves the tiny model: as /exact/v1 with echoes, as /label/v1 without."""
+    script = Path(__file__).parent / "llm" / "model_server.py"
+    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.communicate()

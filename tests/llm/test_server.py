@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
@@ -382,19 +381,6 @@ def test_tokens_of_half_characters_are_laid_over_the_text() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ real server processes
-
-
-@pytest.fixture(scope="module")
-def served(tiny_folder: Path) -> Iterator[str]:
-    """Address of a process that serves the tiny model: as /exact/v1 with echoes, as /label/v1 without."""
-    script = Path(__file__).with_name("model_server.py")
-    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 PASSAGES = [

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import polars as pl
 import pytest
 
@@ -22,16 +18,3 @@ def with_inverted_masks(tmp_path):
         return target
 
     return inverted
-
-
-@pytest.fixture(scope="session")
-def served(tiny_folder):
-    """Address of a process that serves the tiny model; see tests/llm/model_server.py."""
-    script = Path(__file__).parents[1] / "llm" / "model_server.py"
-    process = subprocess.Popen([sys.executable, script, tiny_folder], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate()
