@@ -12,7 +12,6 @@ from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
 from seqmend.progress import silent
 from seqmend.recommenders import rows_from_sequences, with_instance_edits
 from seqmend.study import correct, correct_split, read_data
-from seqmend.study.correcting import equal_steps
 from seqmend.study.readers import Readers
 
 SMALL = {
@@ -134,12 +133,6 @@ def test_the_picture_covers_all_instances(noisy, tmp_path):
     assert sum(bucket["share"] for bucket in figures["picture"]) == pytest.approx(1)
     assert figures["picture"][0]["least"] == 1
     assert figures["picture"][-1]["reliability"] > figures["picture"][0]["reliability"]
-
-
-def test_equal_steps(noisy):
-    training = noisy[0].training
-    assert equal_steps(training, 65).steps_per_epoch == 2
-    assert equal_steps(training, 64).steps_per_epoch == 1
 
 
 @pytest.mark.parametrize("capability", ["exact", "label"])

@@ -1,7 +1,6 @@
 """The correct mender: a split to a ledger of edits of single training instances, with its controls and its cost."""
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +36,6 @@ from seqmend.recommenders import (
     Backbone,
     Reliability,
     Rows,
-    TrainingConfig,
     load_backbone,
     rows_from_sequences,
 )
@@ -256,16 +254,6 @@ def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -
         )
         finish_training(directory, training)
     return Recommender.load(kept_model(directory, "recommender", config.training.seed), split.train)
-
-
-def equal_steps(training: TrainingConfig, n_rows: int) -> TrainingConfig:
-    """The training with as many steps per epoch as a pass over so many rows takes.
-
-    Args:
-        training: Of all arms.
-        n_rows: Of the arm that nothing was left out of.
-    """
-    return training.model_copy(update={"steps_per_epoch": math.ceil(n_rows / training.batch_size)})
 
 
 def learned_score(train: Sequences, readers: Readers, max_length: int, seed: int) -> LearnedScore:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,6 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Sequences, Split, undo
 from seqmend.ledger import Ledger
 from seqmend.progress import Progress, silent
-from seqmend.recommenders import Form, TrainingConfig, make_backbone, rows_from_sequences
-from seqmend.recommenders.batches import n_batches
 from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.composition import Proposed, Version, added_up, edit_counts, propose
 from seqmend.study.config import Arm, MenderName, RunConfig
@@ -36,7 +34,7 @@ from seqmend.study.parallel import Pool, default_jobs, pool
 from seqmend.study.published import tuned_adapter
 from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory, fingerprint
-from seqmend.study.trainings import Training, begin_training, finish_training
+from seqmend.study.trainings import Training, begin_training, equal_steps, finish_training
 
 _HEADLINE = ("ndcg@10", "hr@10")
 _CONTROLS: tuple[Arm, ...] = ("llm_free", "random")
@@ -267,20 +265,11 @@ class _Study:
             )
         return self.versions[arm].arm()
 
-    def _training(self) -> tuple[Form | Literal["auto"], TrainingConfig]:
-        """Of all arms alike: rows that every edit can be carried out on, and as many steps as the raw log takes."""
-        config, training = self.config, self.config.training
-        form = "instance" if "correct" in config.menders else config.form
-        if config.menders == ("denoise",):
-            return form, training
-        model = make_backbone(config.backbone, len(self.train.catalogue), len(self.train))
-        rows = rows_from_sequences(self.train, model.max_length, model.forms[0] if form == "auto" else form)
-        steps = n_batches(rows.select(rows.has_loss), training.batch_size)
-        return form, training.model_copy(update={"steps_per_epoch": steps})
-
     def _trainings(self, arm: str, held_out: HeldOut, workers: Pool) -> list[Training]:
         """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
-        config, data, (form, training) = self.config, self._arm_data(arm), self._training()
+        config, data = self.config, self._arm_data(arm)
+        form = "instance" if "correct" in config.menders else config.form  # on such rows every edit can be carried out
+        training = equal_steps(config.training, config.backbone, form, self.train)
         return [
             begin_training(
                 self.directory,

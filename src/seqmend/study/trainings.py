@@ -8,7 +8,9 @@ from typing import Literal
 import polars as pl
 
 from seqmend.files import write_atomic
-from seqmend.recommenders import BackboneConfig, TrainingConfig
+from seqmend.interactions import Sequences
+from seqmend.recommenders import BackboneConfig, TrainingConfig, make_backbone, rows_from_sequences
+from seqmend.recommenders.batches import n_batches
 from seqmend.study.arms import ArmData, ArmTraining, HeldOut
 from seqmend.study.parallel import Pending, Pool
 from seqmend.study.stages import RunDirectory, fingerprint
@@ -24,6 +26,26 @@ class Training:
     key: str
     files: list[str]
     pending: Pending | None
+
+
+def equal_steps(
+    training: TrainingConfig,
+    backbone: BackboneConfig,
+    form: Literal["auto", "sequence", "instance"],
+    train: Sequences,
+) -> TrainingConfig:
+    """The training of every arm, with as many steps per epoch as a pass over the rows of the raw log takes.
+
+    Args:
+        training: As configured.
+        backbone: Which recommender.
+        form: Of the rows.
+        train: The training part as it is: what edits leave out or add changes no arm's number of steps.
+    """
+    model = make_backbone(backbone, len(train.catalogue), len(train))
+    rows = rows_from_sequences(train, model.max_length, model.forms[0] if form == "auto" else form)
+    steps = n_batches(rows.select(rows.has_loss), training.batch_size)
+    return training.model_copy(update={"steps_per_epoch": steps})
 
 
 def begin_training(

@@ -11,14 +11,13 @@ import polars as pl
 from seqmend.errors import InputError
 from seqmend.evaluation import Histories
 from seqmend.interactions import Sequences
-from seqmend.recommenders import BackboneConfig, Channels, make_backbone, rows_from_sequences
-from seqmend.recommenders.batches import n_batches
+from seqmend.recommenders import BackboneConfig, Channels
 from seqmend.study.arms import ArmData
 from seqmend.study.augment_studies.proposals import Proposal, Proposer
 from seqmend.study.augment_studies.setting import Setting
 from seqmend.study.parallel import Pool
 from seqmend.study.stages import RunDirectory
-from seqmend.study.trainings import Training, begin_training, finish_training
+from seqmend.study.trainings import Training, begin_training, equal_steps, finish_training
 
 AS_IS, MENDED = "as_is", "mended"
 RAW, OURS = "raw", "mended"
@@ -150,7 +149,7 @@ def begin_arms(
     held_out = setting.held_out()
     begun: dict[tuple[str, str], list[Training]] = {}
     for backbone in backbones:
-        steps = _steps(setting, backbone)
+        training = equal_steps(setting.config.training, backbone, setting.config.form, setting.split.train)
         for arm, data in arms.items():
             is_same = arm == "asrep" and backbone == setting.config.backbone
             start = proposer.reversed_weights() if is_same else None
@@ -163,7 +162,7 @@ def begin_arms(
                     held_out,
                     backbone,
                     setting.config.form,
-                    setting.config.training.model_copy(update={"seed": seed, "steps_per_epoch": steps}),
+                    training.model_copy(update={"seed": seed}),
                     start=start,
                 )
                 for seed in setting.config.seeds
@@ -179,14 +178,6 @@ def finish_arms(directory: RunDirectory, begun: Mapping[tuple[str, str], list[Tr
         for column in by_seed[0].columns:
             found[backbone, arm, column] = np.stack([ranks[column].to_numpy() for ranks in by_seed])
     return found
-
-
-def _steps(setting: Setting, backbone: BackboneConfig) -> int:
-    """Steps of one pass over the rows without a second channel."""
-    model = make_backbone(backbone, len(setting.split.sequences.catalogue), len(setting.split.sequences))
-    form = model.forms[0] if setting.config.form == "auto" else setting.config.form
-    rows = rows_from_sequences(setting.split.train, model.max_length, form)
-    return n_batches(rows.select(rows.has_loss), setting.config.training.batch_size)
 
 
 def _weights(channels: Channels, train: Sequences, kind: Weights, seed: int) -> npt.NDArray[np.float32]:

@@ -29,7 +29,6 @@ from seqmend.study.correcting import (
     Recommender,
     at_same_rate,
     corrector_of,
-    equal_steps,
     learned_score,
     title_vectors,
 )
@@ -39,7 +38,7 @@ from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
 from seqmend.study.teaching import Taught, refuse_unteachable, teach
-from seqmend.study.trainings import begin_training, finish_training, kept_model
+from seqmend.study.trainings import begin_training, equal_steps, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
 Noise = tuple[NoiseKind, float]
@@ -84,7 +83,7 @@ class Case:
     @property
     def training(self) -> TrainingConfig:
         """Of all arms: equally many steps, none of them ended early."""
-        return _equal(self.config, self.seed, len(self.recommender.rows))
+        return _to_the_end(self.config, self.seed, self.train)
 
     def with_settings(self, *, ruled: bool = True, **changes: Any) -> Corrector:
         """The corrector with other settings, or without rules; what it has asked before is in the journal."""
@@ -152,7 +151,6 @@ def make_case(
     noisy = make_noise(setting.clean, *noise, seed, config.language.encoder, progress)
     held_out = HeldOut.of(noisy.split, setting.clean)
     data = raw_arm(noisy)
-    n_rows = int(np.maximum(noisy.split.train.lengths - 1, 0).sum())
     arm = f"{backbone}-{noise[0]}-{noise[1]:g}-raw"
     training = begin_training(
         directory,
@@ -162,7 +160,7 @@ def make_case(
         held_out,
         config.backbone,
         "instance",
-        _equal(config, seed, n_rows),
+        _to_the_end(config, seed, noisy.split.train),
         watched=True,
     )
     ranks = finish_training(directory, training)
@@ -229,6 +227,6 @@ def refuse_unusable(setting: Setting, noise: Noise, *, clean: bool = False) -> N
         raise InputError(f"the noise ratio is {noise[1]:g}", expected="a share above 0 and below 1")
 
 
-def _equal(config: RunConfig, seed: int, n_rows: int) -> TrainingConfig:
+def _to_the_end(config: RunConfig, seed: int, train: Sequences) -> TrainingConfig:
     training = config.training.model_copy(update={"seed": seed, "patience": config.training.epochs})
-    return equal_steps(training, n_rows)
+    return equal_steps(training, config.backbone, "instance", train)

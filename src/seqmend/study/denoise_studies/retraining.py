@@ -11,7 +11,7 @@ from seqmend.study.arms import ArmData, HeldOut
 from seqmend.study.denoise_studies.setting import Case, Setting
 from seqmend.study.parallel import Pool
 from seqmend.study.stages import RunDirectory
-from seqmend.study.trainings import Training, begin_training, finish_training
+from seqmend.study.trainings import Training, begin_training, equal_steps, finish_training
 
 AS_IS, MENDED = "as_is", "mended"
 
@@ -58,7 +58,7 @@ def train_arms(
     noisy: Noisy,
     arms: dict[str, ArmData],
 ) -> pl.DataFrame:
-    """Train the backbone on every arm under one seed; equal data are learned from once.
+    """Train the backbone on every arm under one seed, in equally many steps; equal data are learned from once.
 
     Args:
         directory: Where trainings are kept.
@@ -74,13 +74,14 @@ def train_arms(
     """  # fmt: skip
     config = setting.config
     held_out = HeldOut.of(noisy.split, setting.clean)
+    training = equal_steps(config.training, config.backbone, config.form, noisy.split.train)
+    training = training.model_copy(update={"seed": seed})
     begun: dict[str, Training] = {}
     first: dict[str, str] = {}
     same: dict[str, str] = {}
     for arm, data in arms.items():
         same[arm] = first.setdefault(str(data.identity), arm)
         if same[arm] == arm:
-            training = config.training.model_copy(update={"seed": seed})
             begun[arm] = begin_training(
                 directory, workers, case_name + arm, data, held_out, config.backbone, config.form, training
             )
