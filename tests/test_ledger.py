@@ -73,6 +73,12 @@ def test_apply_then_undo_is_the_identity(case):
     assert back.source is None
 
 
+def test_only_a_threshold_asks_for_a_confidence(log):
+    ledger = simple(log, position=[1, 2], item_after=["i5", "i5"], confidence=[None, 0.2])
+    assert ledger.accept().edits["status"].to_list() == ["accepted", "accepted"]
+    assert ledger.accept(0.1).edits.sort("position")["status"].to_list() == ["rejected", "accepted"]
+
+
 @given(proposals(), st.randoms())
 def test_the_order_of_edits_does_not_matter(case, random):
     log, ledger = case

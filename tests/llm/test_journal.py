@@ -80,9 +80,20 @@ def test_tokens_and_money_are_never_overdrawn_and_nearly_used_up(tiny: LocalMode
         model = JournaledModel(tiny, journal, budget)
         with pytest.raises(BudgetExceeded):
             model.write(prompts, 5)
-        ((_, limit, taken),) = budget.limits(model.spent())
+        ((_, limit, taken),) = budget.limits(model.account)
         assert 0.8 * limit < taken <= limit
         assert len(journal) == tiny.usage.calls > 0
+
+
+def test_models_of_one_account_share_the_budget(tiny: LocalModel, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        first = JournaledModel(tiny, journal, Budget(calls=5))
+        first.score(PASSAGES[:3])
+        second = JournaledModel(tiny, journal, Budget(calls=5), account=first.account)
+        with pytest.raises(BudgetExceeded, match="budget of 5 calls is spent, 5 answers"):
+            second.score(PASSAGES)
+        assert tiny.usage.calls == len(journal) == 5
+        assert second.cache_hits == 3
 
 
 def test_a_budget_of_seconds_is_overrun_by_little(tiny: LocalModel, tmp_path: Path) -> None:
@@ -92,7 +103,7 @@ def test_a_budget_of_seconds_is_overrun_by_little(tiny: LocalModel, tmp_path: Pa
         with pytest.raises(BudgetExceeded, match=r"budget of 0\.5 seconds is spent"):
             model.write(prompts, 5)
         assert len(journal) > 1
-        assert model.spent().seconds < 1.5
+        assert model.account.seconds < 1.5
 
 
 class Verdict(BaseModel):

@@ -106,6 +106,13 @@ def test_a_second_run_asks_and_trains_nothing(composed):
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
+def test_the_menders_of_a_run_share_its_budget(composed, tmp_path):
+    config, _, metrics = composed
+    wanted = metrics["llm"]["calls"]
+    tight = config.model_copy(update={"language": config.language.model_copy(update={"max_calls": wanted - 5})})
+    assert 0 < run(tight, tmp_path / "run")["llm"]["calls"] <= wanted - 5
+
+
 def test_the_report_tells_what_each_mender_gave(composed):
     _, out, _ = composed
     page = write_report(out).read_text(encoding="utf-8")

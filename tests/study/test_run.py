@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def test_a_changed_setting_redoes_only_what_it_changes(finished, log_files):
     redone = {stage["name"] for stage in stages if not stage["reused"]}
     assert redone
     assert all(name.endswith(" 2") for name in redone)
+
+
+def test_another_model_in_the_same_folder_is_asked_anew(tmp_path, make_log, make_config, tiny_folder):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    config = make_config(
+        *make_log(tmp_path, n_users=40, length=8),
+        language={"model": str(model), "encoder": None},
+        denoise={"tuning_windows": 50, "language_windows": 0, "corruption_rounds": 6},
+        training={"epochs": 1},
+        seeds=[0],
+        arms=["raw", "mended"],
+    )
+    asked = run(config, tmp_path / "run")["llm"]["calls"]
+    assert asked > 0
+    assert run(config, tmp_path / "run")["llm"]["calls"] == asked  # the stage's, kept
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"revision": "second"}))
+    run(config, tmp_path / "run")
+    stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
+    assert not next(stage for stage in stages if stage["name"] == "denoise")["reused"]
 
 
 def test_the_folder_of_a_run_on_other_data_is_refused(finished, tmp_path, make_log, make_config):

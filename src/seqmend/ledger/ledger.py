@@ -118,12 +118,12 @@ class Ledger:
         Where several proposals stand at one position, the surest passing group is accepted.
 
         Args:
-            threshold: Least confidence, in [0, 1].
+            threshold: Least confidence, in [0, 1]; only 0 accepts edits without a confidence, too.
             max_edits: Most edits per user and view.
             reviewer: Who or what decides.
             decided_at: ISO time of the decision; now where absent.
         """
-        passing = self.filter(status="proposed", threshold=threshold).edits
+        passing = self.filter(status="proposed", threshold=threshold or None).edits
         best = group_order(passing).unique(PLACE, keep="first", maintain_order=True)
         whole = passing.join(best, on="edit_id", how="anti").select("group_id").unique()
         passing = passing.join(whole, on="group_id", how="anti")

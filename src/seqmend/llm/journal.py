@@ -170,9 +170,10 @@ class JournaledModel:
     Args:
         model: Who is asked.
         journal: Where answers are kept.
-        budget: What `model` may spend from now on.
+        budget: What `model`, and those that share its account, may spend.
         progress: Told how many of the missing answers have come.
         chunk: Questions asked at a time: what a killed run loses at most.
+        account: What models with this budget have used so far, added to here: they share it.
     """
 
     def __init__(
@@ -182,6 +183,7 @@ class JournaledModel:
         budget: Budget | None = None,
         progress: Progress = silent,
         chunk: int = 64,
+        account: Usage | None = None,
     ) -> None:
         self.model = model
         self.journal = journal
@@ -192,7 +194,7 @@ class JournaledModel:
         self.capability: Capability = model.capability
         self.usage = model.usage
         self.cache_hits = 0
-        self._before = replace(model.usage)
+        self.account = Usage() if account is None else account
         self._seconds_per_call: dict[str, float] = {}
 
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
@@ -298,9 +300,13 @@ class JournaledModel:
         while done < len(missing):
             told("asking the language model", done, len(missing))
             some = missing[done : done + self._affordable(kind, [most[index] for index in missing[done:]])]
-            begin = self.usage.seconds
-            answers = dict(zip((keys[index] for index in some), ask(some), strict=True))
-            self._seconds_per_call[kind] = (self.usage.seconds - begin) / len(some)
+            before = replace(self.usage)
+            try:
+                answers = dict(zip((keys[index] for index in some), ask(some), strict=True))
+            finally:
+                used = self.usage.minus(before)
+                self.account.add(used)
+            self._seconds_per_call[kind] = used.seconds / len(some)
             packed = {key: pack(answer) for key, answer in answers.items()}
             self.journal.keep({key: value for key, value in packed.items() if value is not None})
             found.update(answers)
@@ -315,7 +321,7 @@ class JournaledModel:
         Raises:
             BudgetExceeded: None.
         """
-        planned = self.spent()
+        planned = replace(self.account)
         pace = self._seconds_per_call.get(kind)
         for number, bound in enumerate(most[: self.chunk]):
             planned.add(replace(bound, seconds=pace or _A_MOMENT))
@@ -326,13 +332,8 @@ class JournaledModel:
                 return number
         return min(self.chunk, len(most))
 
-    def spent(self) -> Usage:
-        """What was asked of the model since this journal stands before it."""
-        now, before = asdict(self.usage), asdict(self._before)
-        return Usage(**{name: now[name] - before[name] for name in now})
-
     def _spent_error(self, name: str, n_missing: int) -> BudgetExceeded:
-        limit, taken = next(place[1:] for place in self.budget.limits(self.spent()) if place[0] == name)
+        limit, taken = next(place[1:] for place in self.budget.limits(self.account) if place[0] == name)
         left = f" but for {limit - taken:,.6g}" if taken < limit else ""
         return BudgetExceeded(
             f"the language model's budget of {limit:,} {name} is spent{left}, {n_missing:,} answers are missing",

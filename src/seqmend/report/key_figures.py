@@ -50,5 +50,7 @@ def key_figures(metrics: Metrics, manifest: Manifest | None = None) -> list[KeyF
         reused = sum(stage.reused for stage in manifest.stages)
         notes = [f"peak memory {memory / 1024:.1f} GiB"] if memory is not None else []
         notes += [f"{reused} of {counted(len(manifest.stages), 'stage')} reused"] if reused else []
-        figures.append(KeyFigure(duration(sum(stage.seconds for stage in manifest.stages)), "in all", ", ".join(notes)))
+        figures.append(
+            KeyFigure(duration(sum(stage.seconds for stage in manifest.stages)), "computing time", ", ".join(notes))
+        )
     return figures

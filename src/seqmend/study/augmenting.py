@@ -14,7 +14,7 @@ from seqmend.evaluation import mean_interval
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import PADDING, Sequences, Split
 from seqmend.ledger import Ledger
-from seqmend.llm import JournaledModel, LocalModel
+from seqmend.llm import JournaledModel, LocalModel, Usage
 from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Selection, Status, generated, tune
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
@@ -82,7 +82,14 @@ def augment(config: RunConfig, out: Path, progress: Progress = silent, jobs: int
     return figures
 
 
-def load_augment_readers(config: RunConfig, split: Split, journal: Path, folder: Path, progress: Progress) -> Readers:
+def load_augment_readers(
+    config: RunConfig,
+    split: Split,
+    journal: Path,
+    folder: Path,
+    progress: Progress,
+    account: Usage | None = None,
+) -> Readers:
     """The models that read titles, the language model with an adapter where the settings ask for one.
 
     Args:
@@ -91,6 +98,7 @@ def load_augment_readers(config: RunConfig, split: Split, journal: Path, folder:
         journal: File of answers.
         folder: Where an adapter is kept.
         progress: Told what is being done.
+        account: See `load_readers`.
 
     Raises:
         InputError: An adapter is asked for a model that cannot have one.
@@ -104,7 +112,7 @@ def load_augment_readers(config: RunConfig, split: Split, journal: Path, folder:
             )
         model = LocalModel.load(config.language.model, progress=progress)
         adapter = tune(model, split.train, folder / "adapter", config.augment, progress).folder
-    return load_readers(config.language, journal, progress, adapter, needs=())
+    return load_readers(config.language, journal, progress, adapter, needs=(), account=account)
 
 
 def augment_split(

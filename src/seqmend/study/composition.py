@@ -12,7 +12,7 @@ import polars as pl
 from seqmend.evaluation import Histories
 from seqmend.interactions import Sequences, Split, Targets, View
 from seqmend.ledger import IS_CHANGE, Ledger, Mended
-from seqmend.llm import JournaledModel
+from seqmend.llm import JournaledModel, Usage
 from seqmend.progress import Progress
 from seqmend.recommenders import Channels
 from seqmend.study.arms import ArmData
@@ -99,7 +99,13 @@ class Proposed:
 
 
 def propose(
-    mender: MenderName, config: RunConfig, version: Version, folder: Path, journal: Path, progress: Progress
+    mender: MenderName,
+    config: RunConfig,
+    version: Version,
+    folder: Path,
+    journal: Path,
+    progress: Progress,
+    account: Usage | None = None,
 ) -> Proposed:
     """Let a mender that trains recommenders of its own work on a version.
 
@@ -110,6 +116,7 @@ def propose(
         folder: Keeps its recommenders, for a run that goes on.
         journal: File of answers.
         progress: Told what is being done.
+        account: What the menders before it spent of the run's budget, added to.
 
     Raises:
         ResourceError: A model is missing or failing.
@@ -117,12 +124,12 @@ def propose(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if mender == "correct":
-        readers = load_readers(config.language, journal, progress, needs=())
+        readers = load_readers(config.language, journal, progress, needs=(), account=account)
         with _journal(readers.model):
             corrected = correct_split(config, version.split, readers, folder, progress)
         controls = {"mended": corrected.ledger, "llm_free": corrected.llm_free, "random": corrected.random}
         return Proposed(controls, None, corrected.figures)
-    readers = load_augment_readers(config, version.split, journal, folder, progress)
+    readers = load_augment_readers(config, version.split, journal, folder, progress, account)
     with _journal(readers.model):
         found = augment_split(config, version.split, readers, folder, progress)
     controls = {"mended": found.ledger, "llm_free": found.llm_free, "random": found.random}

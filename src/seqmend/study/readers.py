@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqmend import assets
-from seqmend.llm import Encoder, Journal, JournaledModel, LocalModel, SentenceEncoder, ServerModel
+from seqmend.llm import (
+    Encoder,
+    Journal,
+    JournaledModel,
+    LanguageModel,
+    LocalModel,
+    SentenceEncoder,
+    ServerModel,
+    Usage,
+)
 from seqmend.progress import Progress
 from seqmend.study.config import LanguageConfig
 
@@ -24,6 +33,7 @@ def load_readers(
     progress: Progress,
     adapter: Path | None = None,
     needs: Sequence[str] = ("score", "embed"),
+    account: Usage | None = None,
 ) -> Readers:
     """The models that the settings name, with the settings' budget.
 
@@ -33,6 +43,7 @@ def load_readers(
         progress: Told what is being done.
         adapter: Folder of a LoRA adapter of the language model.
         needs: What a server must be able to do: by default what judging windows needs.
+        account: What was spent of the budget before, added to from now on.
 
     Raises:
         InputError: The adapter was fitted to another model, or a server cannot do what is needed.
@@ -43,9 +54,11 @@ def load_readers(
         encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", progress))
     if language.model is None:
         return Readers(encoder, None)
+    model: LanguageModel
     if language.served_model is not None:
-        served = ServerModel.connect(language.served_model, language.server)
-        served.require(*needs)
-        return Readers(encoder, JournaledModel(served, Journal(journal), language.budget(), progress=progress))
-    model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
-    return Readers(encoder, JournaledModel(model, Journal(journal), language.budget(), progress=progress))
+        model = ServerModel.connect(language.served_model, language.server)
+        model.require(*needs)
+    else:
+        model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
+    asked = JournaledModel(model, Journal(journal), language.budget(), progress=progress, account=account)
+    return Readers(encoder, asked)

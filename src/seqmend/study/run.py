@@ -23,6 +23,7 @@ from seqmend.evaluation import (
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Log, Sequences, Split, undo
 from seqmend.ledger import Ledger
+from seqmend.llm import Usage, weights
 from seqmend.progress import Progress, silent
 from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.composition import Proposed, Version, added_up, edit_counts, propose
@@ -91,6 +92,7 @@ class _Study:
         self.versions: dict[str, Version] = {}
         self.detection: dict[str, Any] | None = None
         self.asked: list[dict[str, Any]] = []
+        self.account = Usage()
 
     # ---------------------------------------------------------------------------------------------------------- mend
 
@@ -137,7 +139,9 @@ class _Study:
             file, said = self._file(arm, mender), f"stages/{mender}-{arm}.json"
             users = ["users.parquet"] if mender == "augment" and arm == "mended" else []
             settings = [config.language, config.backbone, config.training, getattr(config, mender)]
-            key = fingerprint(data, config.split, config.form, *(section.model_dump() for section in settings))
+            of_models = _model_files(config.language.model, config.language.encoder)
+            dumps = [section.model_dump() for section in settings]
+            key = fingerprint(data, config.split, config.form, *dumps, *of_models)
 
             def make(
                 data: str = data,
@@ -150,7 +154,9 @@ class _Study:
                 asked_now = data not in shared
                 if asked_now:
                     folder = path / "menders" / f"{mender}-{data[:12]}"
-                    shared[data] = propose(mender, config, version, folder, path / "journal.sqlite", self.progress)
+                    shared[data] = propose(
+                        mender, config, version, folder, path / "journal.sqlite", self.progress, self.account
+                    )
                 found = shared[data]
                 found.ledgers[kind].write(path / file)
                 for name in users:
@@ -179,6 +185,7 @@ class _Study:
             config.split,
             config.denoise.model_dump(),
             config.language.model_dump(),
+            *_model_files(config.language.model, config.language.encoder, config.denoise.llm4dsr.adapter),
         )
 
         def load() -> dict[str, Any]:
@@ -193,7 +200,7 @@ class _Study:
     def _judge_and_propose(self, names: dict[str, str]) -> None:
         config, path = self.config, self.directory.path
         adapter = tuned_adapter(config, self.train, path / "adapter", self.progress)
-        models = load_readers(config.language, path / "journal.sqlite", self.progress, adapter)
+        models = load_readers(config.language, path / "journal.sqlite", self.progress, adapter, account=self.account)
         mender, verdicts = judge(config, self.split, models, path / "titles.safetensors", self.progress)
         rng = np.random.default_rng(config.denoise.seed + 1)
         controls = self._controls()
@@ -412,6 +419,11 @@ def _comparison(
         "p_value": difference.p_value,
         "seeds": difference.seeds,
     }
+
+
+def _model_files(*named: str | Path | None) -> list[str]:
+    """Fingerprints of those models that are folders of the user's: their names do not tell what they hold."""
+    return [weights.fingerprint(Path(one)) for one in named if one is not None and Path(one).is_dir()]
 
 
 def _ones(sequences: Sequences) -> npt.NDArray[np.float32]:

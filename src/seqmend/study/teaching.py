@@ -210,7 +210,8 @@ def _tuned(
     fit, learned_from, validation = tune(base, rows, words, folder / "adapter", correct.tuning, progress)
     resolved = assets.resolve(config.language.model, "model", progress)
     tuned = LocalModel.load(resolved, adapter=fit.folder, progress=progress)
-    model = JournaledModel(tuned, readers.model.journal, config.language.budget(), progress=progress)
+    given = readers.model
+    model = JournaledModel(tuned, given.journal, given.budget, progress=progress, account=given.account)
     # Co-occurrence is no evidence: the labels are made by it.
     scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
     if readers.encoder is not None:
