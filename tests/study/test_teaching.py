@@ -87,6 +87,16 @@ def test_a_model_is_tuned_once(taught):
     assert again.asker(again.model).ask(QUESTIONS) == verdicts
 
 
+def test_a_tuned_model_is_weighed_with_who_chose_what(taught, log):
+    found, _, config = taught(teacher="lora", tuning=LEARNING)
+    assert 0 < found.spent["weighing"].calls <= teaching_calls(config.correct, log[1])["weighing"]
+    alone, _, _ = taught(teacher="lora", tuning={**LEARNING, "evidence": False})
+    same_kind, strangers = (1, 2, 3, 13), 4
+    fused, plain = (one.asker(one.model).ask([Asked(same_kind, strangers)])[0] for one in (found, alone))
+    assert fused.probabilities[3] < min(fused.probabilities[:3])  # the model is too small to tell, users are not
+    assert fused.probabilities != plain.probabilities
+
+
 def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, log, tmp_path):
     settings = {"teacher": "textual-gradient", "textual_gradient": DESCENT, "memory": {"add_memory": True}}
     found, model, config = taught(Pupil(), **settings)

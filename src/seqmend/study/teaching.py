@@ -15,6 +15,7 @@ from seqmend.menders.correct import (
     CorrectConfig,
     Judge,
     LabelledConfig,
+    LearnedScore,
     Prompt,
     Renderer,
     RuledJudge,
@@ -22,6 +23,7 @@ from seqmend.menders.correct import (
     Teacher,
     by_title,
     choose_rules,
+    corrupted,
     forecast_descent,
     label,
     label_parts,
@@ -40,6 +42,8 @@ TRANSCRIPT = "transcript.json"
 
 MEMORY = "memory.parquet"
 """Summaries of items, likewise."""
+
+_LEARNED = "learned"
 
 Asker = Callable[[LanguageModel], Judge]
 
@@ -112,7 +116,8 @@ def teaching_calls(correct: CorrectConfig, train: Sequences) -> dict[str, int]:
     descent, rules = correct.textual_gradient, correct.rules
     if correct.teacher == "lora":
         tuning = correct.tuning
-        return {"weighing": round(tuning.validation_share * tuning.rows) * tuning.orders}
+        n_rows = tuning.weighing_rows if tuning.evidence else round(tuning.validation_share * tuning.rows)
+        return {"weighing": n_rows * tuning.orders}
     calls: dict[str, int] = {}
     if correct.memory.add_memory and correct.memory.written_by == "model":
         calls["summaries"] = int(train.catalogue.has_title[np.unique(train.items)].sum())
@@ -198,7 +203,10 @@ def _tuned(
     folder: Path,
     progress: Progress,
 ) -> Taught:
-    """Tuned to the question on instances of the log whose answer is known."""
+    """Tuned to the question on instances of the log whose answer is known.
+
+    Its answers are weighed with the evidence on other instances: what the first are labelled by is no evidence there.
+    """
     correct = config.correct
     assert readers.model is not None
     assert config.language.model is not None
@@ -212,17 +220,24 @@ def _tuned(
     tuned = LocalModel.load(resolved, adapter=fit.folder, progress=progress)
     given = readers.model
     model = JournaledModel(tuned, given.journal, given.budget, progress=progress, account=given.account)
-    # Co-occurrence is no evidence: the labels are made by it.
     scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
     if readers.encoder is not None:
         catalogue = train.catalogue
         vectors = readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
         scores["title"] = by_title(vectors)
-    spent: dict[str, Usage] = {}
+    tuning, spent = correct.tuning, dict[str, Usage]()
+    known: dict[str, Score] = {}
     with metered(model.usage, spent, "weighing"):
-        found = weigh(model, words, learned_from, validation, scores, correct.tuning)
+        if tuning.evidence:
+            settings = settings.model_copy(update={"rows": tuning.weighing_rows})
+            spoiled, of_weighing = corrupted(train, settings, tuning.weighing_noise)
+            learned = LearnedScore.fit(spoiled, correct.max_length, scores, correct.seed)
+            found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: learned.log_odds}, tuning)
+            known = {_LEARNED: LearnedScore.fit(train, correct.max_length, scores, correct.seed).log_odds}
+        else:
+            found = weigh(model, words, learned_from, validation, {}, tuning)
 
     def asker(given: LanguageModel) -> Judge:
-        return TunedJudge(given, words, found, scores, correct.tuning.orders)
+        return TunedJudge(given, words, found, known, tuning.orders)
 
     return Taught(model, asker=asker, unruled=asker, spent=spent)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqmend.interactions import Sequences
-from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, label
+from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, corrupted, label
 
 CONFIG = LabelledConfig(rows=200, least_pairs=4)
 
@@ -31,6 +31,19 @@ def test_relevant_inputs_are_the_last_of_their_instance(clean):
             assert inputs[relevant].tolist() == clean.items[id_ - relevant.sum() : id_].tolist()
         else:
             assert id_ >= clean.n_interactions
+
+
+def test_corrupted_instances_know_what_was_replaced(clean):
+    spoiled, made = corrupted(clean, CONFIG, 0.3)
+    assert spoiled.lengths.tolist() == clean.lengths.tolist()
+    is_noise = spoiled.items != clean.items  # as good as all that were replaced: few by the item that was there
+    assert 0.2 < is_noise.mean() < 0.35
+    assert len(made) == 200
+    places = made.instance_id[:, None] - made.inputs.shape[1] + np.arange(made.inputs.shape[1])
+    np.testing.assert_array_equal(made.inputs, spoiled.items[places])
+    np.testing.assert_array_equal(made.targets, spoiled.items[made.instance_id])
+    assert (made.relevant <= ~(is_noise[places] | is_noise[made.instance_id][:, None])).all()
+    assert 0.4 < made.relevant.mean() < 0.6  # .7 squared
 
 
 def test_about_half_the_rows_are_shuffled_and_the_place_tells_little(made, clean):

@@ -17,7 +17,7 @@ from seqmend.menders.correct.judges import (
     by_co_occurrence,
     by_title,
 )
-from seqmend.menders.correct.labelled import Labelled, LabelledConfig, label
+from seqmend.menders.correct.labelled import Labelled, LabelledConfig, corrupted, label
 from seqmend.menders.correct.marks import Marks, mark
 from seqmend.menders.correct.memory import Memory, Summary
 from seqmend.menders.correct.mender import NAME, Corrector, Instances
@@ -70,6 +70,7 @@ __all__ = [
     "choose_example",
     "choose_rules",
     "co_occurrence",
+    "corrupted",
     "descend",
     "dropped",
     "forecast",

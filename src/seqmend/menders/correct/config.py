@@ -141,6 +141,8 @@ class CorrectTuningConfig(BaseModel):
         orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
         tell_attributes: The question tells of every item's attributes; else of its title alone.
         evidence: The answer weighs what the model says with what else is known of the two items.
+        weighing_rows: Instances of the log, some of their items replaced by chance, that tell how to weigh them.
+        weighing_noise: Share of the interactions that are replaced there.
         lora: How the adapter is fitted.
         seed: Of the parts and the orders.
     """
@@ -153,6 +155,8 @@ class CorrectTuningConfig(BaseModel):
     orders: int = Field(default=2, ge=1)
     tell_attributes: bool = False
     evidence: bool = True
+    weighing_rows: int = Field(default=500, ge=10)
+    weighing_noise: float = Field(default=0.2, gt=0, lt=1)
     lora: LoRAConfig = LoRAConfig(
         target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         dropout=0.0,

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -171,9 +172,12 @@ class LearnedScore:
 
     def __call__(self, inputs: Int64, targets: Int64) -> Float64:
         """Probability that an input is one of the user's own, float64 [n]."""
+        return expit(self.log_odds(inputs, targets))
+
+    def log_odds(self, inputs: Int64, targets: Int64) -> Float64:
+        """The same as log-odds."""
         others = _others(self.pairs, inputs, targets)
-        features = _features(self.pairs, self.scores, inputs, targets, others)
-        return self.classifier.predict_proba(features)[:, 1]
+        return self.classifier.decision_function(_features(self.pairs, self.scores, inputs, targets, others))
 
 
 def _features(

@@ -6,7 +6,7 @@ a completely mismatched row are all drawn anew (the released ones share a last i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,31 @@ def label(train: Sequences, config: LabelledConfig, attributes: Sequence[frozens
         ids.append(train.n_interactions + len(ids) if is_mismatched else int(rows.row_id[source]))
         made.append(([*drawn, *inputs[L - kept :]], target, kept))
     return _assembled(ids, made, config, rng)
+
+
+def corrupted(train: Sequences, config: LabelledConfig, share: float) -> tuple[Sequences, Labelled]:
+    """The training part with some of its items replaced by chance, and instances of it with known answers.
+
+    An input goes with its target where neither of the two was replaced. Unlike `label`, nothing is asked of how often
+    two items meet, so that co-occurrence may be evidence for these answers.
+
+    Args:
+        train: Training sequences.
+        config: How many instances, how long; those with an item that has no title are left out.
+        share: Of all interactions that are replaced, in (0, 1).
+    """
+    rng = np.random.default_rng([config.seed, 1])
+    is_noise = rng.random(train.n_interactions) < share
+    items = train.items.copy()
+    items[is_noise] = rng.choice(np.unique(train.items), int(is_noise.sum()))
+    spoiled = replace(train, items=items, source=None)
+    rows = rows_from_sequences(spoiled, config.max_length, "instance")
+    titled = train.catalogue.has_title
+    whole = np.flatnonzero(titled[rows.items].all(1) & titled[rows.targets[:, -1]])
+    rows = rows.select(np.sort(rng.permutation(whole)[: config.rows]))
+    places = rows.row_id[:, None] - config.max_length + np.arange(config.max_length)
+    relevant = ~(is_noise[places] | is_noise[rows.row_id][:, None])
+    return spoiled, Labelled(rows.row_id, rows.items, rows.targets[:, -1], relevant)
 
 
 class _Noise:
