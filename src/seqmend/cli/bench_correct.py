@@ -38,13 +38,16 @@ def bench_correct(
         title_justify="left",
         box=None,
         header_style="bold",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for column in ("judge", "F1", "95 % by target", "precision", "recall", "AUROC", "on new inputs", "answer minus it"):
+    for column in ("judge", "F1", "95 %", "AUROC", "new", "answer minus it"):
         table.add_column(column, justify="left" if column == "judge" else "right")
     table.add_row(f"[bold]{figures['answer']}[/]", *_cells(figures), "")
+    absent: list[str] = []
     for name, row in figures["controls"].items():
         if row["f1"] is None:
-            table.add_row(name, row["reason"])
+            absent.append(f"No {name}: {row['reason']}.")
             continue
         gain = row["gain"]
         table.add_row(
@@ -52,8 +55,14 @@ def bench_correct(
         )
     out_console.print(table)
     out_console.print(
-        "* knows how often an item is an input of a training row: noise is drawn without repetition here, so that an "
-        "item which was met before is more likely a relevant one. New inputs are in no training row.",
+        " ".join(
+            [
+                "Intervals by target item; new: AUROC on inputs that are in no training row.",
+                "* knows how often an item is an input of a training row: noise is drawn without repetition here, so "
+                "that an item which was met before is more likely a relevant one.",
+                *absent,
+            ]
+        ),
         style="dim",
         highlight=False,
     )
@@ -63,7 +72,7 @@ def bench_correct(
 def _cells(row: dict[str, Any]) -> list[str]:
     low, high = row["ci95"]
     ranked = [f"{row[key]:.3f}" if row[key] is not None else "" for key in ("auroc", "auroc_unseen")]
-    return [f"{row['f1']:.3f}", f"{low:.3f} {high:.3f}", f"{row['precision']:.3f}", f"{row['recall']:.3f}", *ranked]
+    return [f"{row['f1']:.3f}", f"{low:.3f} {high:.3f}", *ranked]
 
 
 def _with_interval(value: float, row: dict[str, Any]) -> str:
