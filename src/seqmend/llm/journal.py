@@ -321,7 +321,7 @@ class JournaledModel:
         Raises:
             BudgetExceeded: None.
         """
-        planned = replace(self.account)
+        planned = self.spent()
         pace = self._seconds_per_call.get(kind)
         for number, bound in enumerate(most[: self.chunk]):
             planned.add(replace(bound, seconds=pace or _A_MOMENT))
@@ -331,6 +331,10 @@ class JournaledModel:
             if overdrawn or (pace is None and number and self.budget.seconds is not None):
                 return number
         return min(self.chunk, len(most))
+
+    def spent(self) -> Usage:
+        """What was used of the budget, by all models of its account."""
+        return replace(self.account)
 
     def _spent_error(self, name: str, n_missing: int) -> BudgetExceeded:
         limit, taken = next(place[1:] for place in self.budget.limits(self.account) if place[0] == name)
