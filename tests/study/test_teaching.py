@@ -125,3 +125,9 @@ def test_rules_change_answers_by_what_the_items_share(taught, log):
 def test_attributes_that_are_not_there_are_named(taught):
     with pytest.raises(InputError, match="no column 'colour'"):
         taught(rules={"columns": ["colour"], "drop": True})
+
+
+@pytest.mark.parametrize("teacher", ["none", "lora"])
+def test_the_judge_without_a_model_knows_the_attributes_too(taught, teacher):
+    found, _, _ = taught(teacher=teacher, tuning=LEARNING, rules={"columns": ["maker"]})
+    assert set(found.learned.scores) == {"maker, shared values", "maker, shared share"}

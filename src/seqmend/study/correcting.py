@@ -22,11 +22,9 @@ from seqmend.menders.correct import (
     Correction,
     Corrector,
     Instances,
-    LearnedScore,
     Part,
     ScoreJudge,
     at_random,
-    by_title,
     forecast,
     pace,
     to_edits,
@@ -177,8 +175,7 @@ def correct_split(
     ledger = corrector.propose_from(corrections, split.train).accept()  # the mender's gate has decided
     rng = np.random.default_rng(config.correct.seed + 1)
     random = at_random(corrections, corrector.candidates(corrections, split.train), rng)
-    score = learned_score(split.train, readers, config.correct.max_length, config.correct.seed)
-    free = corrector.judge(split.train, at_same_rate(score, corrections))
+    free = corrector.judge(split.train, at_same_rate(taught.learned, corrections))
     figures = {
         "instances": len(recommender.rows),
         "uncertain": len(corrections),
@@ -254,22 +251,6 @@ def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -
         )
         finish_training(directory, training)
     return Recommender.load(kept_model(directory, "recommender", config.training.seed), split.train)
-
-
-def learned_score(train: Sequences, readers: Readers, max_length: int, seed: int) -> LearnedScore:
-    """The strongest judge without a language model: learned from co-occurrence, popularity and likeness of titles."""
-    scores = {}
-    if (vectors := title_vectors(train, readers)) is not None:
-        scores["title"] = by_title(vectors)
-    return LearnedScore.fit(train, max_length, scores, seed)
-
-
-def title_vectors(sequences: Sequences, readers: Readers) -> npt.NDArray[np.float32] | None:
-    """Vectors of all titles, of length 1, float32 [V + 1, d]; None without an encoder."""
-    if readers.encoder is None:
-        return None
-    catalogue = sequences.catalogue
-    return readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
 
 
 def at_same_rate(score: Callable[..., Any], corrections: Sequence[Correction]) -> ScoreJudge:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from seqmend.interactions import Log, Sequences, Split, undo
 from seqmend.ledger import Ledger
 from seqmend.llm import Usage, weights
 from seqmend.progress import Progress, silent
+from seqmend.recommenders import TrainingConfig
 from seqmend.study.arms import VALID, ArmData, HeldOut, refuse_untrainable_backbone
 from seqmend.study.composition import Proposed, Version, added_up, edit_counts, propose
 from seqmend.study.config import Arm, MenderName, RunConfig
@@ -131,6 +132,9 @@ class _Study:
     def _propose(self, mender: MenderName) -> None:
         """Write what a mender after the first proposes for every arm; arms of equal data share its work."""
         config, path = self.config, self.directory.path
+        settings = [config.language, config.backbone, config.training, getattr(config, mender)]
+        identity = [config.split, config.form, *[section.model_dump() for section in settings]]
+        identity += _model_files(config.language.model, config.language.encoder)
         shared: dict[str, Proposed] = {}
         for arm, version in self.versions.items():
             if arm == _WITHOUT + mender:
@@ -138,10 +142,7 @@ class _Study:
             data, kind = version.split.sequences.data_id, arm if arm in _CONTROLS else "mended"
             file, said = self._file(arm, mender), f"stages/{mender}-{arm}.json"
             users = ["users.parquet"] if mender == "augment" and arm == "mended" else []
-            settings = [config.language, config.backbone, config.training, getattr(config, mender)]
-            of_models = _model_files(config.language.model, config.language.encoder)
-            dumps = [section.model_dump() for section in settings]
-            key = fingerprint(data, config.split, config.form, *dumps, *of_models)
+            key = fingerprint(data, *identity)
 
             def make(
                 data: str = data,
@@ -248,7 +249,8 @@ class _Study:
         arms += [arm for arm in self.versions if arm.startswith(_WITHOUT)]
         most = self.config.training.epochs * self.train.n_interactions * len(arms) * len(self.config.seeds)
         with pool(jobs or default_jobs(most), self.progress) as workers:
-            waiting = {arm: self._trainings(arm, held_out, workers) for arm in arms}
+            training = equal_steps(self.config.training, self.config.backbone, self._form(), self.train)
+            waiting = {arm: self._trainings(arm, training, held_out, workers) for arm in arms}
             ranks = {(arm, name): by_seed for arm in arms for name, by_seed in self._ranks(waiting[arm]).items()}
         return {
             "schema": 1,
@@ -272,11 +274,13 @@ class _Study:
             )
         return self.versions[arm].arm()
 
-    def _trainings(self, arm: str, held_out: HeldOut, workers: Pool) -> list[Training]:
+    def _form(self) -> Literal["auto", "sequence", "instance"]:
+        """Of the rows; every edit can be carried out on instances."""
+        return "instance" if "correct" in self.config.menders else self.config.form
+
+    def _trainings(self, arm: str, training: TrainingConfig, held_out: HeldOut, workers: Pool) -> list[Training]:
         """The trainings of one arm; those whose ranks are not there yet have been given to the workers."""
         config, data = self.config, self._arm_data(arm)
-        form = "instance" if "correct" in config.menders else config.form  # on such rows every edit can be carried out
-        training = equal_steps(config.training, config.backbone, form, self.train)
         return [
             begin_training(
                 self.directory,
@@ -285,7 +289,7 @@ class _Study:
                 data,
                 held_out,
                 config.backbone,
-                form,
+                self._form(),
                 training.model_copy(update={"seed": seed}),
             )
             for seed in config.seeds

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from seqmend import assets
 from seqmend.errors import InputError
@@ -54,6 +55,7 @@ class Taught:
 
     Attributes:
         model: With its adapter, where it was tuned.
+        learned: The strongest judge without a language model, from the same evidence; the control.
         prompt: Wording of the question.
         memory: Summaries by item number.
         asker: Who is asked instead of a teacher of this prompt; None = that teacher.
@@ -62,6 +64,7 @@ class Taught:
     """
 
     model: JournaledModel
+    learned: LearnedScore
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     asker: Asker | None = None
@@ -85,20 +88,22 @@ def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, p
     assert readers.model is not None
     correct, model = config.correct, readers.model
     attributes = item_attributes(config.data, train.catalogue, correct, progress)
+    evidence = _evidence(train.catalogue, readers, attributes)
+    learned = LearnedScore.fit(train, correct.max_length, evidence, correct.seed)
     if correct.teacher == "lora":
-        return _tuned(config, train, readers, attributes, folder, progress)
+        return _tuned(config, train, readers, attributes, learned, folder, progress)
     memory, spent = None, dict[str, Usage]()
     if correct.memory.add_memory:
         known = np.unique(train.items).tolist()
         with metered(model.usage, spent, "summaries"):
             memory = make_memory(model, train.catalogue, known, attributes, correct.memory, correct.domain, progress)
-    taught = Taught(model, memory=memory or {}, spent=spent)
+    taught = Taught(model, learned, memory=memory or {}, spent=spent)
     if correct.teacher == "textual-gradient":
         parts = label_parts(train, correct, attributes)
         teacher = teacher_of(taught, train, correct)
         with metered(model.usage, spent, "prompt"):
             found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
-        taught, memory = Taught(model, found.prompt, found.memory, spent=spent), found.memory
+        taught, memory = Taught(model, learned, found.prompt, found.memory, spent=spent), found.memory
     if memory is not None:
         memory.write(folder / MEMORY, train.catalogue)
     return _ruled(taught, train, correct, attributes, progress)
@@ -179,6 +184,21 @@ def teacher_of(taught: Taught, train: Sequences, correct: CorrectConfig, model: 
     )
 
 
+def title_vectors(catalogue: Catalogue, readers: Readers) -> npt.NDArray[np.float32] | None:
+    """Vectors of all titles, of length 1, float32 [V + 1, d]; None without an encoder."""
+    if readers.encoder is None:
+        return None
+    return readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
+
+
+def _evidence(catalogue: Catalogue, readers: Readers, attributes: Attributes | None) -> dict[str, Score]:
+    """What two items say of each other beside who chose them: shared attributes, likeness of titles."""
+    scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
+    if (vectors := title_vectors(catalogue, readers)) is not None:
+        scores["title"] = by_title(vectors)
+    return scores
+
+
 def _ruled(
     taught: Taught, train: Sequences, correct: CorrectConfig, attributes: Attributes | None, progress: Progress
 ) -> Taught:
@@ -200,6 +220,7 @@ def _tuned(
     train: Sequences,
     readers: Readers,
     attributes: Attributes | None,
+    learned: LearnedScore,
     folder: Path,
     progress: Progress,
 ) -> Taught:
@@ -220,24 +241,19 @@ def _tuned(
     tuned = LocalModel.load(resolved, adapter=fit.folder, progress=progress)
     given = readers.model
     model = JournaledModel(tuned, given.journal, given.budget, progress=progress, account=given.account)
-    scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
-    if readers.encoder is not None:
-        catalogue = train.catalogue
-        vectors = readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
-        scores["title"] = by_title(vectors)
     tuning, spent = correct.tuning, dict[str, Usage]()
     known: dict[str, Score] = {}
     with metered(model.usage, spent, "weighing"):
         if tuning.evidence:
             settings = settings.model_copy(update={"rows": tuning.weighing_rows})
             spoiled, of_weighing = corrupted(train, settings, tuning.weighing_noise)
-            learned = LearnedScore.fit(spoiled, correct.max_length, scores, correct.seed)
-            found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: learned.log_odds}, tuning)
-            known = {_LEARNED: LearnedScore.fit(train, correct.max_length, scores, correct.seed).log_odds}
+            there = LearnedScore.fit(spoiled, correct.max_length, learned.scores, correct.seed)
+            found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: there.log_odds}, tuning)
+            known = {_LEARNED: learned.log_odds}
         else:
             found = weigh(model, words, learned_from, validation, {}, tuning)
 
     def asker(given: LanguageModel) -> Judge:
         return TunedJudge(given, words, found, known, tuning.orders)
 
-    return Taught(model, asker=asker, unruled=asker, spent=spent)
+    return Taught(model, learned, asker=asker, unruled=asker, spent=spent)

@@ -36,12 +36,16 @@ def equal_steps(
 ) -> TrainingConfig:
     """The training of every arm, with as many steps per epoch as a pass over the rows of the raw log takes.
 
+    Steps that the settings name are left as they are.
+
     Args:
         training: As configured.
         backbone: Which recommender.
         form: Of the rows.
         train: The training part as it is: what edits leave out or add changes no arm's number of steps.
     """
+    if training.steps_per_epoch is not None:
+        return training
     model = make_backbone(backbone, len(train.catalogue), len(train))
     rows = rows_from_sequences(train, model.max_length, model.forms[0] if form == "auto" else form)
     steps = n_batches(rows.select(rows.has_loss), training.batch_size)

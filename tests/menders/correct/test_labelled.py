@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 
 from seqmend.interactions import Sequences
@@ -44,6 +47,14 @@ def test_corrupted_instances_know_what_was_replaced(clean):
     np.testing.assert_array_equal(made.targets, spoiled.items[made.instance_id])
     assert (made.relevant <= ~(is_noise[places] | is_noise[made.instance_id][:, None])).all()
     assert 0.4 < made.relevant.mean() < 0.6  # .7 squared
+
+
+def test_what_replaces_items_has_a_title(clean):
+    titles = [title if item in (1, 25) else None for item, title in enumerate(clean.catalogue.titles)]
+    scarce = replace(clean, catalogue=replace(clean.catalogue, titles=pl.Series(titles, dtype=pl.String)))
+    spoiled, _ = corrupted(scarce, CONFIG, 0.9)
+    put_there = spoiled.items[spoiled.items != clean.items]
+    assert set(put_there.tolist()) <= {1, 25}
 
 
 def test_about_half_the_rows_are_shuffled_and_the_place_tells_little(made, clean):

@@ -136,7 +136,7 @@ class CorrectTuningConfig(BaseModel):
 
     Attributes:
         rows: Self-labelled instances to make.
-        validation_share: Of their targets; these rows stop the fit and weigh its answers.
+        validation_share: Of their targets; these rows stop the fit and, where there is no evidence, weigh its answers.
         copies: Times that each row is shown, its inputs in another order every time.
         orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
         tell_attributes: The question tells of every item's attributes; else of its title alone.

@@ -150,17 +150,18 @@ def corrupted(train: Sequences, config: LabelledConfig, share: float) -> tuple[S
     two items meet, so that co-occurrence may be evidence for these answers.
 
     Args:
-        train: Training sequences.
-        config: How many instances, how long; those with an item that has no title are left out.
+        train: Training sequences, some of whose items have a title.
+        config: How many instances, how long; those with an item that has no title are left out, and none is put there.
         share: Of all interactions that are replaced, in (0, 1).
     """
     rng = np.random.default_rng([config.seed, 1])
+    titled = train.catalogue.has_title
     is_noise = rng.random(train.n_interactions) < share
     items = train.items.copy()
-    items[is_noise] = rng.choice(np.unique(train.items), int(is_noise.sum()))
+    known = np.unique(train.items)
+    items[is_noise] = rng.choice(known[titled[known]], int(is_noise.sum()))
     spoiled = replace(train, items=items, source=None)
     rows = rows_from_sequences(spoiled, config.max_length, "instance")
-    titled = train.catalogue.has_title
     whole = np.flatnonzero(titled[rows.items].all(1) & titled[rows.targets[:, -1]])
     rows = rows.select(np.sort(rng.permutation(whole)[: config.rows]))
     places = rows.row_id[:, None] - config.max_length + np.arange(config.max_length)

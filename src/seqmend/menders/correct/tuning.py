@@ -5,8 +5,8 @@ the target, then the inputs one after the other, and behind each of them the pro
 is one pass over some sixty tokens, where the long form costs hundreds. What an input's place could give away is taken
 from it: rows are shown in several orders, and asked about in several.
 
-The answer is weighed with what is known of the items without a language model, if that is wanted: the evidence is
-weighed on the rows that the model was tuned on, the model beside the evidence on rows that it was not.
+The answer is weighed with what is known of the items without a language model, if that is wanted. Rows that were
+labelled by such knowledge cannot weigh it: what they are weighed on is the caller's choice (see `weigh`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -205,8 +205,8 @@ def weigh(
     Args:
         model: With its adapter.
         words: The question.
-        train: Rows that it was tuned on: the evidence is weighed on them.
-        validation: Rows that it was not tuned on: the model, and the evidence beside it.
+        train: Rows that the evidence is weighed on.
+        validation: Rows that the model was not tuned on, on which it is weighed beside the evidence; may be the same.
         scores: The evidence; none, or `config.evidence` off, leaves the model alone.
         config: See `CorrectTuningConfig`.
     """

@@ -25,19 +25,13 @@ from seqmend.recommenders import BackboneConfig, TrainingConfig
 from seqmend.study.arms import HeldOut
 from seqmend.study.config import RunConfig
 from seqmend.study.correct_studies.quality import Truth
-from seqmend.study.correcting import (
-    Recommender,
-    at_same_rate,
-    corrector_of,
-    learned_score,
-    title_vectors,
-)
+from seqmend.study.correcting import Recommender, at_same_rate, corrector_of
 from seqmend.study.denoise_studies.retraining import raw_arm
 from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, refuse_unteachable, teach
+from seqmend.study.teaching import Taught, refuse_unteachable, teach, title_vectors
 from seqmend.study.trainings import begin_training, equal_steps, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
@@ -118,8 +112,8 @@ class Case:
         if judge == "co-occurrence":
             return by_co_occurrence(co_occurrence(self.train))
         if judge == "learned":
-            return learned_score(self.train, self.readers, self.config.correct.max_length, self.seed)
-        vectors = title_vectors(self.train, self.readers)
+            return self.taught.learned
+        vectors = title_vectors(self.train.catalogue, self.readers)
         if vectors is None:
             raise InputError("likeness of titles needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
         return by_title(vectors)
