@@ -18,6 +18,7 @@ from seqmend.llm.protocol import (
     metered,
 )
 from seqmend.llm.server import ServerConfig, ServerModel
+from seqmend.llm.titles import title_vectors, unit, whiten
 
 __all__ = [
     "Adaptation",
@@ -41,4 +42,7 @@ __all__ = [
     "Usage",
     "adapt",
     "metered",
+    "title_vectors",
+    "unit",
+    "whiten",
 ]

@@ -20,14 +20,13 @@ from seqmend import assets
 from seqmend.errors import InputError
 from seqmend.evaluation import paired_detection_bootstrap
 from seqmend.interactions import Catalogue, Sequences
-from seqmend.llm import Encoder, LanguageModel, LocalModel, SentenceEncoder
+from seqmend.llm import Encoder, LanguageModel, LocalModel, SentenceEncoder, whiten
 from seqmend.menders.denoise import DenoiseConfig, Denoiser, Verdicts
 from seqmend.menders.denoise.corruption import corrupt
 from seqmend.menders.denoise.fusion import WindowFusion
 from seqmend.menders.denoise.language import testimony
 from seqmend.menders.denoise.llm4dsr.config import Scorer
 from seqmend.menders.denoise.llm4dsr.scores import SCORERS, window_testimony
-from seqmend.menders.denoise.statistics import whiten
 from seqmend.menders.denoise.windows import cut
 from seqmend.progress import Progress, silent
 from seqmend.study.released import NOISE_RATE, as_log, histories, read_catalogue, read_windows

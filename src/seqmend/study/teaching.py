@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from seqmend import assets
 from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, read_item_columns
-from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage, metered
+from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage, metered, title_vectors
 from seqmend.menders.correct import (
     Attributes,
     CorrectConfig,
@@ -184,18 +183,11 @@ def teacher_of(taught: Taught, train: Sequences, correct: CorrectConfig, model: 
     )
 
 
-def title_vectors(catalogue: Catalogue, readers: Readers) -> npt.NDArray[np.float32] | None:
-    """Vectors of all titles, of length 1, float32 [V + 1, d]; None without an encoder."""
-    if readers.encoder is None:
-        return None
-    return readers.encoder.embed(catalogue.prompt_titles) * catalogue.has_title[:, None].astype(np.float32)
-
-
 def _evidence(catalogue: Catalogue, readers: Readers, attributes: Attributes | None) -> dict[str, Score]:
     """What two items say of each other beside who chose them: shared attributes, likeness of titles."""
     scores: dict[str, Score] = {} if attributes is None else by_attributes(attributes)
-    if (vectors := title_vectors(catalogue, readers)) is not None:
-        scores["title"] = by_title(vectors)
+    if readers.encoder is not None:
+        scores["title"] = by_title(title_vectors(readers.encoder, catalogue))
     return scores
 
 

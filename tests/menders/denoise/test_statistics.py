@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqmend.interactions import Sequences
-from seqmend.menders.denoise.statistics import count, describe, whiten
+from seqmend.menders.denoise.statistics import count, describe
 
 histories = st.lists(st.lists(st.integers(0, 6), min_size=0, max_size=9), min_size=1, max_size=5)
 
@@ -48,14 +48,3 @@ def test_vectors_place_items_of_one_kind_together(clean, encoder):
         vectors = statistics.vectors[name][1:]
         likeness = vectors @ vectors.T
         assert likeness[same].mean() > likeness[~same].mean() + 0.5, name
-
-
-def test_whitened_vectors_have_equal_spread_and_keep_missing_titles():
-    rng = np.random.default_rng(0)
-    vectors = (rng.normal(size=(400, 6)) * [9, 4, 2, 1, 1, 1] + 50).astype(np.float32)
-    vectors[0] = vectors[7] = 0
-    white = whiten(vectors, 4)
-    assert white.shape == (400, 4)
-    assert not white[[0, 7]].any()
-    spread = white[np.abs(white).sum(1) > 0].std(0)
-    assert spread.max() / spread.min() < 1.3

@@ -10,7 +10,7 @@ import polars as pl
 from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, View
 from seqmend.ledger import Ledger
-from seqmend.llm import Encoder, LanguageModel
+from seqmend.llm import Encoder, LanguageModel, title_vectors, whiten
 from seqmend.menders.denoise.cascade import ask_while_paid, by_expected_change, most_windows
 from seqmend.menders.denoise.config import DenoiseConfig
 from seqmend.menders.denoise.corruption import corrupt
@@ -28,7 +28,7 @@ from seqmend.menders.denoise.llm4dsr import window_testimony
 from seqmend.menders.denoise.network_inputs import item_tables
 from seqmend.menders.denoise.networks import WindowNetworks
 from seqmend.menders.denoise.replacement import Suggestion, suggest_by_behaviour, suggest_by_language
-from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe, whiten
+from seqmend.menders.denoise.statistics import Float32, Float64, ItemStatistics, count, describe
 from seqmend.menders.denoise.verdicts import (
     NETWORK_WITNESS,
     TITLE_WITNESS,
@@ -255,8 +255,9 @@ class Denoiser:
         self._known_users = set(train.user_ids.to_list())
         counts = [count(train, folds == fold, config.max_length) for fold in range(config.folds)]
         total = sum(counts[1:], counts[0])
-        self._title_vectors = _title_vectors(catalogue, self.encoder)
-        language_vectors = None if self.model is None else whiten(_title_vectors(catalogue, self.model))
+        nothing = np.zeros((len(catalogue) + 1, 1), dtype=np.float32)
+        self._title_vectors = nothing if self.encoder is None else title_vectors(self.encoder, catalogue)
+        language_vectors = None if self.model is None else whiten(title_vectors(self.model, catalogue))
         readings = self._title_vectors, language_vectors
         self._others: list[ItemStatistics] = []
         for fold, own in enumerate(counts):
@@ -410,17 +411,6 @@ class Denoiser:
             for index, suggestion in ask_while_paid(surest, write, self.progress, "writing replacements").items():
                 suggestions[index] = suggestion or suggestions[index]
         return suggestions
-
-
-def _title_vectors(catalogue: Catalogue, reader: Encoder | LanguageModel | None) -> Float32:
-    """The reader's vector of every title, float32 [V + 1, e]; zeros without a title, or without a reader."""
-    if reader is None:
-        return np.zeros((len(catalogue) + 1, 1), dtype=np.float32)
-    titled = np.flatnonzero(catalogue.has_title)
-    found = reader.embed([catalogue.prompt_titles[item] for item in titled.tolist()])
-    vectors = np.zeros((len(catalogue) + 1, found.shape[1]), dtype=np.float32)
-    vectors[titled] = found
-    return vectors
 
 
 def _edits(sequences: Sequences, rows: Int64, confidence: Float64) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
 
 from seqmend.interactions import Sequences
+from seqmend.llm import unit
 from seqmend.menders.denoise.windows import Bool, Int32
 
 Float32 = npt.NDArray[np.float32]
@@ -140,27 +141,6 @@ def _predict(inputs: Float32, outputs: Float32, weights: Float64) -> Float32:
     weighted = inputs * weights[:, None].astype(np.float32)
     gram = weighted.T @ inputs + _RIDGE * np.eye(inputs.shape[1], dtype=np.float32)
     return unit(inputs @ np.linalg.solve(gram, weighted.T @ outputs))
-
-
-def whiten(vectors: Float32, size: int = 256) -> Float32:
-    """Unit vectors along the leading principal axes, each scaled to the same spread, float32 [V + 1, size].
-
-    A language model's states lie in a narrow cone, where every two texts look alike; whitening opens it (Su et al.
-    2021). Rows of zeros (no title) stay zeros.
-    """
-    known = np.abs(vectors).sum(1) > 0
-    centred = vectors[known] - vectors[known].mean(0)
-    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-    kept = min(size, int((spread > 1e-3 * spread[0]).sum()))
-    result = np.zeros((len(vectors), kept), dtype=np.float32)
-    result[known] = unit(centred @ axes[:kept].T / (spread[:kept] + 1e-3 * spread[0]))
-    return result
-
-
-def unit(vectors: npt.NDArray[np.floating]) -> Float32:
-    """Rows scaled to length 1, float32; rows of (almost) no length stay as they are."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
 
 
 def look_up(matrix: sp.csr_matrix, rows: Sequence[int] | Int32, columns: Sequence[int] | Int32) -> Float32:

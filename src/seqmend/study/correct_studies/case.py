@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from seqmend.errors import InputError
 from seqmend.interactions import NoiseKind, Noisy, Sequences
+from seqmend.llm import title_vectors
 from seqmend.menders.correct import (
     Correction,
     Corrector,
@@ -31,7 +32,7 @@ from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, refuse_unteachable, teach, title_vectors
+from seqmend.study.teaching import Taught, refuse_unteachable, teach
 from seqmend.study.trainings import begin_training, equal_steps, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
@@ -113,10 +114,9 @@ class Case:
             return by_co_occurrence(co_occurrence(self.train))
         if judge == "learned":
             return self.taught.learned
-        vectors = title_vectors(self.train.catalogue, self.readers)
-        if vectors is None:
+        if self.readers.encoder is None:
             raise InputError("likeness of titles needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
-        return by_title(vectors)
+        return by_title(title_vectors(self.readers.encoder, self.train.catalogue))
 
 
 def make_case(
