@@ -119,8 +119,24 @@ def test_a_real_model_is_asked_in_every_way(folder, tiny_folder, tmp_path, monke
     ways = figures["models"][str(tiny_folder)]
     assert set(ways) == set(WAYS)
     assert all(row["prompt_tokens"] > 0 for row in ways.values())
+    assert "tuned" not in figures
     assert figures["split"] == "test"
     assert figures["n_windows"] == 12
+
+
+def test_a_tuned_model_is_asked_beside_the_untuned(folder, tiny_folder, tmp_path, monkeypatch):
+    from seqmend.study import scorers
+
+    monkeypatch.setattr(scorers.SentenceEncoder, "load", lambda *_: None)
+    monkeypatch.setattr(scorers.assets, "resolve", lambda *_: tiny_folder)
+    lesson = {"windows": 8, "held_out": 2, "lora": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01}}
+    found = scorers.bench_scorers_by_name(folder, (str(tiny_folder),), "test", 8, 50, tmp_path / "adapters", lesson)
+    untuned, tuned = (found["models"][name] for name in (str(tiny_folder), f"{tiny_folder}, tuned"))
+    assert set(tuned) == set(scorers.PUBLISHED)
+    assert tuned["LLM4DSR full_title"]["prompt_tokens"] == untuned["LLM4DSR full_title"]["prompt_tokens"]
+    assert tuned["LLM4DSR full_title"]["auroc_alone"] != untuned["LLM4DSR full_title"]["auroc_alone"]
+    assert found["tuned"]["lesson"]["windows"] == 8
+    assert (tmp_path / "adapters" / tiny_folder.name).is_dir()
 
 
 def test_a_missing_folder_is_refused(tmp_path):

@@ -23,15 +23,25 @@ def bench_scorers(
     tuning_windows: Annotated[
         int, typer.Option("--tuning-windows", min=50, help="Self-corrupted training windows to learn from.")
     ] = 400,
+    adapters: Annotated[
+        Path | None, typer.Option("--tune-into", help="Folder for adapters: also ask every model tuned as LLM4DSR is.")
+    ] = None,
+    lesson: Annotated[int, typer.Option("--tune-windows", min=1, help="Training windows of that tuning.")] = 1000,
+    epochs: Annotated[int, typer.Option("--tune-epochs", min=1, help="Passes over them.")] = 2,
+    learning_rate: Annotated[float, typer.Option("--tune-rate", min=0, help="Learning rate.")] = 1e-4,
     json_file: JsonFile = None,
 ) -> None:
     """Every way of asking, on the same windows: alone, beside the fusion without a model, and what it costs."""
     from seqmend import study
 
+    names = tuple(model or ["smollm2-135m"])
+    tuning = {
+        "windows": lesson,
+        "held_out": max(lesson // 10, 1),
+        "lora": {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 16},
+    }
     with showing() as progress:
-        figures = study.bench_scorers_by_name(
-            folder, tuple(model or ["smollm2-135m"]), split, windows, tuning_windows, progress
-        )
+        figures = study.bench_scorers_by_name(folder, names, split, windows, tuning_windows, adapters, tuning, progress)
     write_figures(json_file, figures)
     table = Table(
         title=f"{figures['n_windows']} {split} windows of {folder.name}, {figures['n_positions']:,} positions",

@@ -25,6 +25,7 @@ from seqmend.menders.denoise import DenoiseConfig, Denoiser, Verdicts
 from seqmend.menders.denoise.corruption import corrupt
 from seqmend.menders.denoise.fusion import WindowFusion
 from seqmend.menders.denoise.language import testimony
+from seqmend.menders.denoise.llm4dsr import LLM4DSRConfig, tune
 from seqmend.menders.denoise.llm4dsr.config import Scorer
 from seqmend.menders.denoise.llm4dsr.scores import SCORERS, window_testimony
 from seqmend.menders.denoise.windows import cut
@@ -35,9 +36,11 @@ Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Way = Callable[[Int32, Catalogue, LanguageModel], Float64]
+Tuner = Callable[[Sequences], Mapping[str, LanguageModel]]
 
 _CERTAIN = 1e-6
 _HELD_OUT_SHARE = 0.25
+_LESSON: Mapping[str, Any] = {"windows": 1000, "held_out": 100, "lora": {"epochs": 2, "batch_size": 16}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +97,8 @@ def _published(name: Scorer) -> Way:
     return lambda items, catalogue, model: window_testimony(name, items, catalogue, model)
 
 
-WAYS: Mapping[str, Way] = {
-    "titles": title_likeness,
-    "mutual information": testimony,
-    **{f"LLM4DSR {name}": _published(name) for name in SCORERS},
-}
+PUBLISHED: Mapping[str, Way] = {f"LLM4DSR {name}": _published(name) for name in SCORERS}
+WAYS: Mapping[str, Way] = {"titles": title_likeness, "mutual information": testimony, **PUBLISHED}
 
 
 def bench_scorers(
@@ -106,6 +106,7 @@ def bench_scorers(
     models: Mapping[str, LanguageModel],
     *,
     encoder: Encoder | None,
+    tuned: Tuner | None = None,
     ways: Mapping[str, Way] = WAYS,
     split: Literal["valid", "test"] = "valid",
     windows: int = 400,
@@ -119,6 +120,7 @@ def bench_scorers(
         folder: Laid out like `llm4dsr-toy`.
         models: Whom to ask, by name.
         encoder: Of titles, for the fusion without a language model.
+        tuned: Makes further models from the training windows of the fusion's users; they are asked as LLM4DSR does.
         ways: How to ask.
         split: Which released windows are judged; choices are made on `valid`.
         windows: How many of them, drawn at random.
@@ -140,10 +142,13 @@ def bench_scorers(
     free = judged.verdict[judged.real]
     truth = judged.is_noise[judged.real]
     results: dict[str, Any] = {}
-    for model_name, model in models.items():
+    plans = [(name, model, ways) for name, model in models.items()]
+    if tuned is not None:
+        plans += [(name, model, PUBLISHED) for name, model in tuned(_of_users(train, ~held_out)).items()]
+    for model_name, model, asked in plans:
         results[model_name] = {}
-        for done, (name, ask) in enumerate(ways.items()):
-            progress(f"{model_name}: {name}", done, len(ways))
+        for done, (name, ask) in enumerate(asked.items()):
+            progress(f"{model_name}: {name}", done, len(asked))
             results[model_name][name] = _heard(ask, tuning, judged, catalogue, model)
     return {
         "folder": folder.name,
@@ -162,9 +167,24 @@ def bench_scorers_by_name(
     split: Literal["valid", "test"],
     windows: int,
     tuning_windows: int,
+    adapters: Path | None = None,
+    lesson: Mapping[str, Any] = _LESSON,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """`bench_scorers` with the named language models and the default encoder; nothing is journaled: work is measured.
+
+    Args:
+        folder: Laid out like `llm4dsr-toy`.
+        models: Names or folders.
+        split: Which windows are judged.
+        windows: How many.
+        tuning_windows: See `bench_scorers`.
+        adapters: Folder for an adapter of every model, which is tuned first; None = no model is tuned.
+        lesson: Settings of that tuning, as `denoise.llm4dsr.tuning` has them.
+        progress: Told what is being done.
+
+    Returns:
+        See `bench_scorers`; with `tuned`, which is the lesson and the seconds that fitting took, by model.
 
     Raises:
         InputError: There is no such folder or model.
@@ -173,9 +193,30 @@ def bench_scorers_by_name(
         raise InputError("no such folder", where=str(folder), expected="a folder laid out like llm4dsr-toy")
     encoder = SentenceEncoder.load(assets.resolve("minilm-l6", "encoder", progress))
     asked = {name: LocalModel.load(name, progress=progress) for name in models}
-    return bench_scorers(
-        folder, asked, encoder=encoder, split=split, windows=windows, tuning_windows=tuning_windows, progress=progress
+    seconds: dict[str, float] = {}
+    method = LLM4DSRConfig.model_validate({"tuning": dict(lesson)})
+
+    def tuned(train: Sequences) -> dict[str, LanguageModel]:
+        assert adapters is not None
+        found: dict[str, LanguageModel] = {}
+        for name, model in asked.items():
+            own, begin = adapters / Path(name).name, time.perf_counter()
+            tune(model, train, own, method, encoder, progress)
+            seconds[name] = time.perf_counter() - begin
+            found[f"{name}, tuned"] = LocalModel.load(name, adapter=own, progress=progress)
+        return found
+
+    figures = bench_scorers(
+        folder,
+        asked,
+        encoder=encoder,
+        tuned=None if adapters is None else tuned,
+        split=split,
+        windows=windows,
+        tuning_windows=tuning_windows,
+        progress=progress,
     )
+    return figures | ({"tuned": {"lesson": method.tuning.model_dump(), "seconds": seconds}} if adapters else {})
 
 
 def _heard(ask: Way, tuning: Judged, judged: Judged, catalogue: Catalogue, model: LanguageModel) -> dict[str, Any]:
