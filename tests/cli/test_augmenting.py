@@ -33,7 +33,8 @@ def test_a_log_is_augmented_and_its_ledger_carried_out(seqmend, short_files, tmp
     assert code == 0
     assert "Pseudo items: 36" in said
     figures = json.loads((tmp_path / "said.json").read_text())
-    assert figures["llm"]["calls"] <= forecast["total"]["calls"] == 27
+    assert figures["llm"]["calls"] <= forecast["total"]["calls"] == 48  # the titles
+    assert "Weights in the pool: recommender" in said
     assert (Ledger.read(out).edits["kind"] == "prepend").all()
     assert len(pl.read_parquet(out.parent / "users.parquet")) == 12
 

@@ -12,7 +12,7 @@ from seqmend.study import asrep_ledger, augment, augment_split, estimate_augment
 from seqmend.study.augment_recommenders import SequenceTraining, fit_recommenders
 from seqmend.study.readers import Readers
 
-AUGMENT = {"n_items": 4, "sample_users": 10}
+AUGMENT = {"n_items": 4, "sample_users": 10, "selection": "model"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,18 @@ def test_the_dry_run_foresees_what_was_asked(finished, settings):
     assert estimate_augment(config)["rate"] > 0
 
 
+def test_by_default_the_model_reads_every_title_once_and_is_asked_nothing(settings, tmp_path):
+    config = settings(augment={"selection": "auto"})
+    figures = augment(config, tmp_path / "ledger.parquet", jobs=1)
+    forecast = estimate_augment(config, rate=1000.0)
+    assert [part["purpose"] for part in forecast["parts"]] == ["reading titles"]
+    assert figures["llm"]["calls"] == forecast["total"]["calls"] == 48
+    assert figures["llm"]["prompt_tokens"] == pytest.approx(forecast["total"]["prompt_tokens"], rel=0.1)
+    assert {"recommender", "model, nearest"} <= set(figures["blend"])
+    edits, _ = contents(tmp_path / "ledger.parquet")
+    assert json.loads(edits["evidence"][0])["selection"] == "rank"
+
+
 def test_controls_take_the_same_number_of_the_same_candidates(settings, tmp_path):
     config = settings()
     split = leave_one_out(read_data(config.data).sequences)
@@ -113,7 +125,7 @@ def test_controls_take_the_same_number_of_the_same_candidates(settings, tmp_path
         assert ledger.edits["weight"].is_between(0, 1).all()
     assert found.llm_free.edits["item_after"].to_list() != found.random.edits["item_after"].to_list()
     assert found.figures["llm"]["calls"] == 0
-    assert found.figures["gain"] == {"mean": None, "ci95": None, "n": 0}
+    assert found.figures["gain"]["n"] == 10
     assert found.figures["held_out"]["n"] == 60
 
 

@@ -1,5 +1,6 @@
 """seqmend augment: a log to a ledger of pseudo-prior items, each user's with a weight."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,11 @@ def _show_result(said: dict[str, Any]) -> None:
     lines = [f"Pseudo items: {said['pseudo_items']:,}"]
     if said["weight"] is not None:
         lines[0] += f"; mean weight {said['weight']:.3f}"
+    if len(said["blend"]) > 1:
+        told = Counter[str]()
+        for source, weight in said["blend"].items():
+            told[source.partition(",")[0]] += weight
+        lines.append("Weights in the pool: " + ", ".join(f"{name} {weight:.2f}" for name, weight in told.items()))
     gain = said["gain"]
     if gain["mean"] is not None:
         low, high = gain["ci95"]

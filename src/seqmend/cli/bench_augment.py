@@ -209,7 +209,7 @@ def _print_evidence(figures: dict[str, Any]) -> None:
         if cost["calls"]:
             tokens = cost["prompt_tokens"] + cost["completion_tokens"]
             asked.append(
-                f"{augment_arm_name(arm)}: {cost['calls']:,} questions, {tokens:,} tokens, {cost['seconds']:,.0f} s"
+                f"{augment_arm_name(arm)}: {cost['calls']:,} calls, {tokens:,} tokens, {cost['seconds']:,.0f} s"
             )
     out_console.print(table)
     real = next((said["popularity"]["real"] for said in figures["arms"].values() if said), None)

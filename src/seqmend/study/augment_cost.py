@@ -10,10 +10,10 @@ from seqmend.errors import InputError
 from seqmend.llm import CountingModel, LocalModel
 from seqmend.menders.augment import forecast
 from seqmend.progress import Progress, silent
-from seqmend.study.augmenting import seen_part, split_of
+from seqmend.study.augmenting import resolved_settings, seen_part, split_of
 from seqmend.study.config import RunConfig
 
-_PROBE, _PROBE_WRITTEN = 48, 4
+_PROBE, _PROBE_READ, _PROBE_WRITTEN = 48, 512, 4
 
 
 def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float | None = None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float
     counting = CountingModel(model.tokenizer)
     progress("counting tokens", 0, 0)
     seen, totals = seen_part(config, split), split.sequences.lengths
-    parts = forecast(config.augment, seen, totals, counting)
+    parts = forecast(resolved_settings(config, None), seen, totals, counting)
     if rate is None:
         progress("measuring the speed", 0, 0)
         rate = _measured(model, counting, config.augment.max_new_tokens)
@@ -68,12 +68,18 @@ def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float
 
 def _measured(model: LocalModel, counting: CountingModel, max_new_tokens: int) -> float:
     """Tokens per second, reading and writing together, of some of the counted questions."""
-    closed, open_ = counting.asked["choose"], counting.asked["write_objects"]
-    if closed:
-        model.choose(closed[:2])
+    asked = counting.asked
+
+    def some(method: str, n: int) -> list[Any]:
+        return asked[method][:: max(1, len(asked[method]) // n)][:n]
+
+    if asked["choose"]:
+        model.choose(asked["choose"][:2])  # the first call is slower
     before, begin = model.usage.tokens, time.perf_counter()
-    if closed:
-        model.choose(closed[:: max(1, len(closed) // _PROBE)][:_PROBE])
-    else:
-        model.write(open_[:: max(1, len(open_) // _PROBE_WRITTEN)][:_PROBE_WRITTEN], max_new_tokens)
+    if asked["choose"]:
+        model.choose(some("choose", _PROBE))
+    elif asked["embed"]:
+        model.embed(some("embed", _PROBE_READ))
+    elif asked["write_objects"]:
+        model.write(some("write_objects", _PROBE_WRITTEN), max_new_tokens)
     return max(model.usage.tokens - before, 1) / max(time.perf_counter() - begin, 1e-6)

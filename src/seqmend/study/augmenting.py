@@ -15,7 +15,7 @@ from seqmend.files import write_atomic, write_json
 from seqmend.interactions import PADDING, Sequences, Split
 from seqmend.ledger import Ledger
 from seqmend.llm import JournaledModel, LocalModel, Usage
-from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Selection, Status, generated, tune
+from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Status, generated, tune
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
 from seqmend.study.arms import refuse_untrainable_backbone
@@ -25,7 +25,6 @@ from seqmend.study.data import before_test, divided, read_data, ready_to_mend
 from seqmend.study.readers import Readers, load_readers
 
 _BINS = 10
-_CONTROLS: tuple[Selection, Selection] = ("rank", "random")
 _NEAR = 20
 
 
@@ -36,10 +35,11 @@ class Augmented:
     Attributes:
         ledger: Accepted edits.
         users: One row per user; see `Augmentation.users`.
-        llm_free: Edits of the same candidates by rank, checked by the recommender alone.
-        random: Edits of as many of the same candidates by chance, checked by the recommender alone.
+        llm_free: Edits of the same mender without the language model.
+        random: Edits of as many of the reversed recommender's candidates by chance, without a language model.
         recommenders: Who proposed and checked.
-        figures: As plain values: `users, by_status, pseudo_items, weight, raw, gain, mixing, truncated, held_out, llm`.
+        figures: As plain values: `users, by_status, pseudo_items, weight, raw, gain, blend, mixing, truncated,
+            held_out, llm`.
     """
 
     ledger: Ledger
@@ -128,7 +128,7 @@ def augment_split(
     Args:
         config: See `augment`.
         split: May have been edited by another mender: edits are proposed for what it is now.
-        readers: Without a language model, the control by rank is the result.
+        readers: Without a language model, the control without one is the result.
         folder: Keeps the recommenders, for a call that goes on.
         progress: Told what is being done.
         jobs: Trainings at once; by default as many as are fastest here.
@@ -147,16 +147,17 @@ def augment_split(
         progress,
     ).fit(seen)
     said = mender.judge(seen, totals)
-    ledgers = {"": mender.propose_from(said, is_tested)}
-    for control in _CONTROLS:
-        ledgers[control] = mender.control(control).propose(seen, totals, is_tested)
-    ledgers = {name: ledger.accept(reviewer="reliability") for name, ledger in ledgers.items()}
+    free, chance = mender.control(seen), mender.control(seen, candidates="reversed", selection="random")
+    ledgers = [mender.propose_from(said, is_tested)]
+    ledgers += [control.propose(seen, totals, is_tested) for control in (free, chance)]
+    ours, llm_free, random = (ledger.accept(reviewer="reliability") for ledger in ledgers)
     figures = {
         **_figures(said, split, recommenders.forward),
+        "blend": mender.blend,
         "mixing": asdict(mender.mixing),
         "llm": _usage(readers.model),
     }
-    return Augmented(ledgers[""], said.users, ledgers["rank"], ledgers["random"], recommenders, figures)
+    return Augmented(ours, said.users, llm_free, random, recommenders, figures)
 
 
 def asrep_ledger(
@@ -212,11 +213,14 @@ def seen_part(config: RunConfig, split: Split) -> Sequences:
 
 
 def resolved_settings(config: RunConfig, model: JournaledModel | None) -> AugmentConfig:
-    """The settings with a form of answer that the model can give."""
-    is_exact_server = config.language.served_model is not None and model is not None and model.capability == "exact"
-    if config.augment.answers == "auto" and is_exact_server:
-        return config.augment.model_copy(update={"answers": "titles"})
-    return config.augment
+    """The settings as they fit the model: one that is served, or was tuned to the question, is asked."""
+    augment, is_served = config.augment, config.language.served_model is not None
+    changes: dict[str, Any] = {}
+    if augment.selection == "auto" and (is_served or augment.tuning.enabled):
+        changes["selection"] = "model"
+    if augment.answers == "auto" and is_served and model is not None and model.capability == "exact":
+        changes["answers"] = "titles"
+    return augment.model_copy(update=changes)
 
 
 def _figures(said: Augmentation, split: Split, forward: Backbone) -> dict[str, Any]:

@@ -17,7 +17,9 @@ ALL_OF_IT = {"sample_users": 0, "mixing": "model"}
 
 
 def augmenter(model, backbone, encoder, **settings):
-    config = AugmentConfig(**settings)
+    """One that asks, unless told otherwise."""
+    asking = {} if model is None else {"candidates": "reversed", "selection": "model"}
+    config = AugmentConfig(**{**asking, **settings})
     return Augmenter(config, model, encoder, backbone, backbone, backbone if config.crossfit else None)
 
 

@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seqmend.menders.augment import AugmentConfig, final_weights, with_prefix
+from seqmend.menders.augment.candidates import by_backbone
 from seqmend.menders.augment.mender import _without_last
 from seqmend.menders.augment.prompt import Renderer
 from seqmend.menders.augment.question import Teacher
@@ -45,9 +48,9 @@ def test_the_mixing_learns_whom_to_hear():
     rng = np.random.default_rng(0)
     only_model = learned_mixing([example(rng, False, True) for _ in range(300)])
     assert only_model.language > 1.2
-    assert only_model.recommender < 0.2
+    assert only_model.pool < 0.2
     only_recommender = learned_mixing([example(rng, True, False) for _ in range(300)])
-    assert only_recommender.recommender > 1.2
+    assert only_recommender.pool > 1.2
     assert only_recommender.language < 0.2
     misleading = [
         (s, tuple((1 - np.array(p)) / 7), place) for s, p, place in (example(rng, True, True) for _ in range(300))
@@ -60,7 +63,7 @@ def recovered(config, log, backbone, model, vectors, mixing=ALONE):
     shorter, last = _without_last(log)
     users = np.flatnonzero(log.lengths > 1)
     teacher = Teacher(model, Renderer.of(log.catalogue, AugmentConfig()), config.answers) if model else None
-    recoverer = Recoverer(config, backbone, teacher, vectors)
+    recoverer = Recoverer(config, partial(by_backbone, backbone), backbone.n_items, teacher, vectors)
     return recoverer.recover(users, shorter, shorter, last[users], mixing), last[users]
 
 
@@ -122,5 +125,6 @@ def test_pseudo_items_show_in_the_question(log, backbone, make_chooser, vectors)
     pseudo[:, 0] = 77
     context = with_prefix(shorter, pseudo)
     teacher = Teacher(model, Renderer.of(log.catalogue, AugmentConfig()))
-    Recoverer(AugmentConfig(), backbone, teacher, vectors).recover(np.arange(4), shorter, context, last[:4], ALONE)
+    recoverer = Recoverer(AugmentConfig(), partial(by_backbone, backbone), backbone.n_items, teacher, vectors)
+    recoverer.recover(np.arange(4), shorter, context, last[:4], ALONE)
     assert all(question.prompt.splitlines()[1] == log.catalogue.prompt_titles[77] for question in model.questions)

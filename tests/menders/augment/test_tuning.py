@@ -45,15 +45,21 @@ def test_a_tuned_model_finds_real_neighbours_likelier(log, tiny, tiny_folder, tm
 def test_the_forecast_counts_users_and_kinds_of_questions(log, tiny):
     train = leave_one_out(log).train
 
-    def calls(**settings):
-        parts = forecast(AugmentConfig(**settings), train, log.lengths, CountingModel(tiny.tokenizer))
+    def calls(selection="model", **settings):
+        parts = forecast(
+            AugmentConfig(selection=selection, **settings), train, log.lengths, CountingModel(tiny.tokenizer)
+        )
         return [part.usage.calls for part in parts]
 
     n_several = int((train.lengths > 1).sum())
     assert calls(sample_users=9) == [9, 48, 48]
     assert calls(sample_users=0, crossfit=True) == [48, n_several, 48]
     assert calls(sample_users=0, one_item="median") == [48, n_several]
-    assert calls(sample_users=0, selection="rank") == [48]
+    assert calls("auto") == calls("rank") == [len(log.catalogue)]  # the titles, each once
+    assert calls("rank", candidates="reversed") == []
+    assert calls("auto", candidates="reversed", sample_users=0) == [48, 48]
     assert calls(sample_users=0, augment_up_to=4) == [int((log.lengths <= 4).sum())] * 2
-    written = forecast(AugmentConfig(answers="numbers"), train, log.lengths, CountingModel(tiny.tokenizer))
+    written = forecast(
+        AugmentConfig(selection="model", answers="numbers"), train, log.lengths, CountingModel(tiny.tokenizer)
+    )
     assert all(part.usage.completion_tokens == 64 * part.usage.calls for part in written)

@@ -105,13 +105,13 @@ def test_asrep_writes_before_short_sequences_and_predicts_what_it_wrote(setting,
 
 
 def test_arms_are_chosen_by_name_and_the_mender_needs_no_model_to_be_measured(setting, make_setting):
-    assert list(chosen_ways(["asrep"], ARMS, setting)) == ["raw", "asrep", "top_m"]
+    assert list(chosen_ways(["asrep"], ARMS, setting)) == ["raw", "asrep", "llm_free"]
     with_model = make_setting(language={"model": "smollm2-135m", "encoder": None})
     assert list(chosen_ways(["asrep"], ARMS, with_model)) == ["raw", "asrep", "mended"]
     assert "mended" not in chosen_ways(None, ARMS, setting)
     ablations = chosen_ways(None, ABLATIONS, setting)
     assert {"crossfit", "random_pool"} <= set(ablations)
-    assert not {"published", "similar_titles", "model_alone"} & set(ablations)
+    assert not {"published", "similar_titles", "model_alone", "asked"} & set(ablations)
     with pytest.raises(InputError, match="'similar_titles' needs a reader of titles"):
         chosen_ways(["similar_titles"], ABLATIONS, setting)
     with pytest.raises(InputError, match="'halo'"):

@@ -24,12 +24,12 @@ def test_every_arm_is_measured_by_group_history_and_protocol_and_a_second_run_tr
     setting = make_setting()
     arms = ["duplicate", "asrep", "random_m"]
     figures = augment_comparison(setting, tmp_path / "out", arms=arms, jobs=1)
-    assert figures["ours"] == "top_m"
+    assert figures["ours"] == "llm_free"
     rows = {(row["arm"], row["test_history"], row["ranking"], row["group"]): row for row in figures["rows"]}
     groups = set(figures["groups"]["users"])
     assert groups == {"all", "short", "medium", "long", "tail", "head"}
     shown = {arm: ["as_is"] for arm in ("raw", "duplicate")}
-    shown |= {arm: ["as_is", "mended"] for arm in ("asrep", "random_m", "top_m")}
+    shown |= {arm: ["as_is", "mended"] for arm in ("asrep", "random_m", "llm_free")}
     expected = {
         (arm, history, ranking, group)
         for arm, histories in shown.items()
@@ -43,23 +43,24 @@ def test_every_arm_is_measured_by_group_history_and_protocol_and_a_second_run_tr
             low, high = row[metric]["ci95"]
             assert low <= row[metric]["mean"] <= high
     assert rows["raw", "as_is", "full", "all"]["ndcg@10"]["difference"]["difference"] == 0
-    for arm in ("raw", "top_m"):  # fewer competitors, better ranks
+    for arm in ("raw", "llm_free"):  # fewer competitors, better ranks
         means = [rows[arm, "as_is", ranking, "all"]["ndcg@10"]["mean"] for ranking in ("sampled", "full")]
         assert means[0] > means[1]
     beside = {(row["other"], row["group"], row["metric"], row["ranking"]): row for row in figures["beside_ours"]}
     found = beside["random_m", "short", "ndcg@10", "full"]
-    means = [rows[arm, "mended", "full", "short"]["ndcg@10"]["mean"] for arm in ("top_m", "random_m")]
+    means = [rows[arm, "mended", "full", "short"]["ndcg@10"]["mean"] for arm in ("llm_free", "random_m")]
     assert found["difference"] == pytest.approx(means[0] - means[1])
     assert found["ci95"][0] <= found["difference"] <= found["ci95"][1]
     sizes = figures["groups"]["users"]
-    whole = rows["top_m", "mended", "full", "all"]["hr@10"]["mean"] * sizes["all"]
+    whole = rows["llm_free", "mended", "full", "all"]["hr@10"]["mean"] * sizes["all"]
     parts = sum(
-        rows["top_m", "mended", "full", group]["hr@10"]["mean"] * sizes[group] for group in ("short", "medium", "long")
+        rows["llm_free", "mended", "full", group]["hr@10"]["mean"] * sizes[group]
+        for group in ("short", "medium", "long")
     )
     assert whole == pytest.approx(parts)
     assert figures["arms"]["raw"] is figures["arms"]["duplicate"] is None
-    assert figures["arms"]["top_m"]["cost"]["calls"] == 0
-    assert "First of the pool, no model" in drawn(figures)
+    assert figures["arms"]["llm_free"]["cost"]["calls"] == 0
+    assert "Mender without model" in drawn(figures)
 
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").iterdir()}
     assert len(written) == 5 * 2

@@ -5,15 +5,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seqmend.llm import LoRAConfig
+from seqmend.llm.protocol import Capability
 
-Candidates = Literal["reversed", "random", "popular", "neighbours"]
-Selection = Literal["model", "rank", "random", "similar"]
+Candidates = Literal["blended", "reversed", "random", "popular", "neighbours"]
+Selection = Literal["auto", "model", "rank", "random", "similar"]
 AnswerForm = Literal["auto", "branches", "titles", "numbers", "names"]
 Order = Literal["best_last", "best_first", "random"]
 Score = Literal["similarity", "expected", "probability"]
 WeightMap = Literal["raw", "rank", "hit"]
 
 _PAPER: dict[str, Any] = {
+    "candidates": "reversed",
+    "selection": "model",
     "exclude_seen": False,
     "answers": "names",
     "mixing": "model",
@@ -54,25 +57,28 @@ class AugmentConfig(BaseModel):
 
     Attributes:
         mode: "default" = corrected and free of leakage; "paper" = as the official code does it.
-        candidates: Where the pool comes from: a recommender that was trained on reversed sequences, or, as controls,
-            anything, what is popular, or what most users share with the user's items.
+        candidates: Where the pool comes from: a recommender that was trained on reversed sequences together with how
+            alike titles are to those of the history, as the sentence encoder and a language model that is not asked
+            represent them ("blended"); that recommender alone (paper); or, as controls, anything, what is popular, or
+            what most users share with the user's items.
         n_candidates: |R|, size of the pool.
         exclude_seen: No training item of the user is a candidate (paper: it may be).
         n_items: M, most pseudo items of a user.
         max_items: Most items that a model which writes is asked for at once; smaller M are slices of its answer.
-        selection: What picks from the pool: the language model, or, as controls, the recommender's rank, chance, or the
-            similarity of titles to the user's own.
+        selection: What picks from the pool: the language model, asked about every user; the pool's own rank; or, as
+            controls, chance, or the similarity of titles to the user's own. "auto" is rank in a blended pool where the
+            model's representations of titles can be had, which say more than its answers; else the model.
         answers: How the model answers. "branches": the probability of every title, from the places where titles part
             (one pass over the history); "titles": from whole titles (four times the cost, also on an exact server);
             "numbers": JSON that lists numbers; "names": free text, matched by the encoder (paper). "auto" is branches
             from a model that has probabilities, else numbers.
-        mixing: Probabilities are joined with the recommender's own, as much as recovering known items shows to help
-            ("learned"), or stand alone ("model").
+        mixing: The model's probabilities are joined with those of the pool, as much as recovering known items shows to
+            help ("learned"), or stand alone ("model").
         shortfall: An answer that names too few is filled up from the recommender's rank, or stays shorter.
         order: The best next to the user's first item, the best farthest from it (paper), or any.
         n_recovery: |C|, candidates of the forward recommender for the hidden item.
-        reliability: The similarity of the guess to the hidden item; its expectation under the model's probabilities; or
-            the model's probability of the hidden item among the candidates, to which it is added.
+        reliability: The similarity of the guess to the hidden item; its expectation under the probabilities of the
+            candidates; or the probability of the hidden item among them, to which a model that is asked adds it.
         weights: What becomes of the raw reliability r: r itself; its percentile over users; 1 for a guess that hits.
         long_after: T, interactions (held-out ones too) beyond which a user is long.
         decay: beta, by which the weight of long users is multiplied.
@@ -82,8 +88,8 @@ class AugmentConfig(BaseModel):
         max_history: Most real items that a question tells, the latest.
         max_pseudo: Most pseudo items that a question tells on top, those next to the history.
         title_length: Most characters of a title in a question.
-        sample_users: Users of whom recovery without pseudo items is asked too: it tells what these add (r - r0), and
-            how to mix probabilities. One more question for each.
+        sample_users: Users of whom recovery without pseudo items is tried too: it tells what these add (r - r0), and
+            how to mix a model's probabilities, which takes one more question for each.
         sees_validation: The whole mender sees the validation item, which then is the hidden one (paper): leakage.
         max_new_tokens: Longest written answer.
         tuning: How the language model is tuned.
@@ -93,12 +99,12 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["default", "paper"] = "default"
-    candidates: Candidates = "reversed"
+    candidates: Candidates = "blended"
     n_candidates: int = Field(default=20, ge=1)
     exclude_seen: bool = True
     n_items: int = Field(default=10, ge=1)
     max_items: int = Field(default=15, ge=1)
-    selection: Selection = "model"
+    selection: Selection = "auto"
     answers: AnswerForm = "auto"
     mixing: Literal["learned", "model"] = "learned"
     shortfall: Literal["fill", "shorter"] = "fill"
@@ -119,6 +125,12 @@ class AugmentConfig(BaseModel):
     max_new_tokens: int = Field(default=64, ge=1)
     tuning: AugmentTuningConfig = AugmentTuningConfig()
     seed: int = 0
+
+    def asks(self, capability: Capability) -> bool:
+        """Whether a language model of this kind is asked about users; else it reads titles, for a blended pool."""
+        if self.selection == "auto":
+            return self.candidates != "blended" or capability != "exact"
+        return self.selection == "model"
 
     @model_validator(mode="before")
     @classmethod

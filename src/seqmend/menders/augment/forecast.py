@@ -1,12 +1,12 @@
 """What the augment mender would ask a language model, without training anything: for a cost before it is spent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seqmend.errors import InputError
-from seqmend.interactions import PADDING, Sequences
-from seqmend.llm import CountingModel, Usage
+from seqmend.interactions import PADDING, Catalogue, Sequences
+from seqmend.llm import CountingModel, Usage, title_vectors
 from seqmend.menders.augment.candidates import best, by_control, with_prefix
 from seqmend.menders.augment.config import AugmentConfig
 from seqmend.menders.augment.prompt import Asked, Renderer
@@ -38,6 +38,8 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
     Raises:
         InputError: The settings match names by an encoder, which shows only in what is written.
     """
+    if not config.asks(model.capability):
+        return [Part("reading titles", _reading(train.catalogue, model))] if config.candidates == "blended" else []
     if config.answers == "names":
         raise InputError("what free text would cost cannot be foreseen", expected="another form of answers")
     teacher = Teacher(
@@ -82,12 +84,13 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
         ("what came before, without the hidden item", len(again), before(shorter)),
         ("recovery of the hidden item", len(checked), after(context)),
     )
-    asks = config.selection == "model"
-    return [
-        Part(purpose, _scaled(teacher, model, n, questions))
-        for purpose, n, questions in plans
-        if n and (asks or "before" not in purpose)
-    ]
+    return [Part(purpose, _scaled(teacher, model, n, questions)) for purpose, n, questions in plans if n]
+
+
+def _reading(catalogue: Catalogue, model: CountingModel) -> Usage:
+    before = replace(model.usage)
+    title_vectors(model, catalogue)
+    return model.usage.minus(before)
 
 
 def _scaled(teacher: Teacher, model: CountingModel, n: int, questions: list[Asked]) -> Usage:

@@ -4,40 +4,39 @@ After LLMSeR's ARV. Where we deviate: the model's probabilities may be joined wi
 similarity, or the probability of the hidden item itself, may stand for the similarity of the guess.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from seqmend.interactions import Sequences
-from seqmend.menders.augment.candidates import Float64, Int32, Int64, best, by_backbone
+from seqmend.menders.augment.blend import conditional_logit
+from seqmend.menders.augment.candidates import Float64, Int32, Int64, Scorer, best
 from seqmend.menders.augment.config import AugmentConfig
 from seqmend.menders.augment.prompt import Asked
 from seqmend.menders.augment.question import Said, Teacher
 from seqmend.progress import Progress, silent
-from seqmend.recommenders import Backbone
 
 _LEAST = 1e-9
 _LEAST_EXAMPLES = 20
-_RIDGE = 0.02
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """How probabilities of two sources become one: log p = recommender * log q + language * log l + constant."""
+    """How probabilities of two sources become one: log p = pool * log q + language * log l + constant."""
 
-    recommender: float = 1.0
+    pool: float = 1.0
     language: float = 1.0
 
     def __call__(self, log_shares: Float64, said: tuple[float, ...]) -> Float64:
         """Probabilities of the candidates, float64 [n], summing to 1.
 
         Args:
-            log_shares: The recommender's, within the pool, float64 [n].
+            log_shares: Those by which the pool was made, float64 [n].
             said: The language model's.
         """
-        joined = self.recommender * log_shares + self.language * np.log(np.maximum(said, _LEAST))
+        joined = self.pool * log_shares + self.language * np.log(np.maximum(said, _LEAST))
         shares = np.exp(joined - joined.max())
         return shares / shares.sum()
 
@@ -57,20 +56,8 @@ def learned_mixing(examples: list[tuple[Float64, tuple[float, ...], int]]) -> Mi
     if len(examples) < _LEAST_EXAMPLES:
         return Mixing()
     features = [np.stack([shares, np.log(np.maximum(said, _LEAST))]) for shares, said, _ in examples]
-    places = [place for _, _, place in examples]
-
-    def loss(weights: Float64) -> tuple[float, Float64]:
-        value, slope = _RIDGE * float(((weights - 1) ** 2).sum()), 2 * _RIDGE * (weights - 1)
-        for known, place in zip(features, places, strict=True):
-            joined = weights @ known
-            shares = np.exp(joined - joined.max())
-            shares /= shares.sum()
-            value -= float(np.log(max(shares[place], _LEAST))) / len(places)
-            slope = slope - (known[:, place] - known @ shares) / len(places)
-        return value, slope
-
-    found = minimize(loss, np.ones(2), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * 2).x
-    return Mixing(float(found[0]), float(found[1]))
+    pool, language = conditional_logit(features, [place for _, _, place in examples], np.ones(2)).tolist()
+    return Mixing(pool, language)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +81,16 @@ class Recoverer:
 
     Attributes:
         config: Settings.
-        forward: A recommender that never had a hidden item as its target.
-        teacher: The language model; None = the recommender's first candidate is the guess.
+        after: Of histories the scores of what comes next, by a recommender that never had a hidden item as its target.
+        n_items: V.
+        teacher: The language model, where it is asked; else the first candidate is the guess.
         vectors: Unit vectors of all titles, float32 [V + 1, d], zeros where there is none; None = only hits count.
         progress: Told what is being done.
     """
 
     config: AugmentConfig
-    forward: Backbone
+    after: Callable[[Sequences], Scorer]
+    n_items: int
     teacher: Teacher | None
     vectors: npt.NDArray[np.float32] | None
     progress: Progress = silent
@@ -127,10 +116,10 @@ class Recoverer:
         """
         config = self.config
         pools = best(
-            by_backbone(self.forward, context),
+            self.after(context),
             users,
             len(real),
-            self.forward.n_items,
+            self.n_items,
             config.n_recovery,
             real if config.exclude_seen else None,
             self.progress,
@@ -143,8 +132,8 @@ class Recoverer:
             for place, own in enumerate(candidates):
                 if own:
                     guess[place] = own[0]
-                    raw[place] = self.similarities(own[:1], int(hidden[place]))[0]
-            return Recovery(guess, raw, [])
+                    raw[place] = self._of_shares(own, np.exp(shares[users[place], : len(own)]), int(hidden[place]))
+            return Recovery(guess, np.clip(raw, 0.0, 1.0), [])
         if config.reliability == "probability":
             for own, item in zip(candidates, hidden.tolist(), strict=True):
                 own += [] if item in own else [item]
@@ -167,10 +156,8 @@ class Recoverer:
                 raw[place] = said.probabilities[own.index(item)]
             else:
                 own_shares = shares[user, : len(own)]
-                mixed, alike = mixing(own_shares, said.probabilities), self.similarities(own, item)
-                picked = int(np.argmax(mixed))
-                guess[place] = own[picked]
-                raw[place] = alike[picked] if config.reliability == "similarity" else float(mixed @ alike)
+                mixed = mixing(own_shares, said.probabilities)
+                guess[place], raw[place] = own[int(np.argmax(mixed))], self._of_shares(own, mixed, item)
                 if item in own:
                     examples.append((own_shares, said.probabilities, own.index(item)))
         return Recovery(guess, np.clip(raw, 0.0, 1.0), examples)
@@ -182,6 +169,13 @@ class Recoverer:
             return is_hit.astype(np.float64)
         alike = np.clip((self.vectors[items] @ self.vectors[hidden]).astype(np.float64), 0.0, 1.0)
         return np.where(is_hit, 1.0, alike)
+
+    def _of_shares(self, candidates: list[int], shares: Float64, hidden: int) -> float:
+        """r, of candidates with probabilities."""
+        if self.config.reliability == "probability":
+            return float(shares[candidates.index(hidden)]) if hidden in candidates else 0.0
+        alike = self.similarities(candidates, hidden)
+        return float(alike[int(np.argmax(shares))] if self.config.reliability == "similarity" else shares @ alike)
 
     def _of_text(self, candidates: list[int], said: Said, hidden: int) -> tuple[int, float]:
         if not said.ranking:

@@ -72,7 +72,7 @@ def select(
         pools: The candidates.
         users: Numbers of the users who get any, the most important first, int64 [m].
         sequences: The histories that the items come before.
-        teacher: The language model; without one the rank decides where the settings ask for the model.
+        teacher: The language model, if it is asked.
         vectors: Unit vectors of all titles, float32 [V + 1, d]; without them the rank decides where titles should.
         mixing: Of probabilities.
         progress: Told what is being done.
@@ -81,9 +81,10 @@ def select(
     picked = Selected.nothing(len(sequences), config.n_items)
     sizes, shares = pools.sizes, pools.log_shares
     users = users[sizes[users] > 0]
-    if config.selection != "model" or teacher is None:
+    if teacher is None:
         for user in users.tolist():
-            _place(picked, user, pools, _control(config, pools, user, sequences, vectors), None, 0, config)
+            own = np.exp(shares[user, : sizes[user]]) if config.candidates == "blended" else None
+            _place(picked, user, pools, _order(config, pools, user, sequences, vectors), own, 0, config)
         return picked
     questions = [
         Asked(
@@ -111,14 +112,14 @@ def select(
     return picked
 
 
-def _control(
+def _order(
     config: AugmentConfig,
     pools: Pools,
     user: int,
     sequences: Sequences,
     vectors: npt.NDArray[np.float32] | None,
 ) -> Int64:
-    """Places of a pool in the order of a control."""
+    """Places of a pool by its rank, or in the order of a control."""
     own = pools.items[user][pools.items[user] != PADDING]
     if config.selection == "random":
         return np.random.default_rng([config.seed, user]).permutation(len(own))

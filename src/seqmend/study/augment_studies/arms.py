@@ -20,7 +20,7 @@ from seqmend.study.stages import RunDirectory
 from seqmend.study.trainings import Training, begin_training, equal_steps, finish_training
 
 AS_IS, MENDED = "as_is", "mended"
-RAW, OURS = "raw", "mended"
+RAW, OURS, LLM_FREE = "raw", "mended", "llm_free"
 
 Weights = Literal["own", "zero", "half", "one", "permuted"]
 Ranks = dict[tuple[str, str, str], npt.NDArray[np.int64]]
@@ -52,8 +52,9 @@ ARMS: dict[str, Way] = {
     RAW: Way("none"),
     "duplicate": Way("original", weights="half"),
     "asrep": Way("asrep", weights="one", pseudo_targets=True),
-    "top_m": Way(changes={"selection": "rank"}, with_model=False),
-    "random_m": Way(changes={"selection": "random"}, with_model=False),
+    "top_m": Way(changes={"candidates": "reversed", "selection": "rank"}, with_model=False),
+    "random_m": Way(changes={"candidates": "reversed", "selection": "random"}, with_model=False),
+    LLM_FREE: Way(with_model=False),
     OURS: Way(needs=("model",)),
     "full_weight": Way(weights="one"),
     "permuted_weight": Way(weights="permuted"),
@@ -66,16 +67,19 @@ ABLATIONS: dict[str, Way] = {
     "random_pool": Way(changes={"candidates": "random"}),
     "popular_pool": Way(changes={"candidates": "popular"}),
     "neighbour_pool": Way(changes={"candidates": "neighbours"}),
+    "recommender_pool": Way(changes={"candidates": "reversed", "selection": "rank"}),
+    "asked": Way(changes={"selection": "model"}, needs=("model",)),
+    "asked_of_recommender_pool": Way(changes={"candidates": "reversed", "selection": "model"}, needs=("model",)),
     "similar_titles": Way(changes={"selection": "similar"}, with_model=False, needs=("encoder",)),
     "seen_items": Way(changes={"exclude_seen": False}),
     "best_first": Way(changes={"order": "best_first"}),
     "random_order": Way(changes={"order": "random"}),
     "hit_weights": Way(changes={"weights": "hit"}),
     "rank_weights": Way(changes={"weights": "rank"}),
-    "expected_similarity": Way(changes={"reliability": "expected"}, needs=("model",)),
-    "model_probability": Way(changes={"reliability": "probability"}, needs=("model",)),
+    "expected_similarity": Way(changes={"reliability": "expected"}),
+    "probability": Way(changes={"reliability": "probability"}),
     "crossfit": Way(changes={"crossfit": True}),
-    "model_alone": Way(changes={"mixing": "model"}, needs=("model",)),
+    "model_alone": Way(changes={"candidates": "reversed", "selection": "model", "mixing": "model"}, needs=("model",)),
     "pseudo_targets": Way(pseudo_targets=True),
     "published": Way(changes={"mode": "paper"}, pseudo_targets=True, needs=("model", "encoder")),
 }
@@ -86,8 +90,8 @@ ABLATIONS: dict[str, Way] = {
 def chosen_ways(names: Sequence[str] | None, all_ways: Mapping[str, Way], setting: Setting) -> dict[str, Way]:
     """The arms of the given names, with `raw` and the mender among them.
 
-    Without a language model the mender is `top_m`, which then bears its name alone. Arms whose readers the settings do
-    not name are left out.
+    Without a language model the mender is `llm_free`, which then bears its name alone. Arms whose readers the settings
+    do not name are left out.
 
     Raises:
         InputError: No arm of that name, or one is asked for whose readers are not there.
@@ -104,8 +108,8 @@ def chosen_ways(names: Sequence[str] | None, all_ways: Mapping[str, Way], settin
 
 
 def ours(setting: Setting) -> str:
-    """Name of the mender's own arm: without a language model it is the pool's first items."""
-    return OURS if setting.config.language.model else "top_m"
+    """Name of the mender's own arm."""
+    return OURS if setting.config.language.model else LLM_FREE
 
 
 def proposal_of(way: Way, proposer: Proposer) -> Proposal | None:
