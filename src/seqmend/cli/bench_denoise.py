@@ -51,19 +51,18 @@ def denoise_threshold(
         jobs=study.jobs,
     )
     table = study_table("Thresholds", figures, ("threshold", "judge"), ("precision", "recall", "F1", "edited"))
-    metrics = list(figures["references"]["raw"]["as_is"]) if "references" in figures else []
-    for metric in metrics:
-        table.add_column(f"{metric.upper()}, as is", justify="right")
-        table.add_column("mended", justify="right")
     for row in figures["rows"]:
         cells = [spread(row[key]) for key in ("precision", "recall", "f1", "share_edited")]
-        ranking = row.get("ranking")
-        cells += [_cell(ranking[h][metric], 4) for metric in metrics for h in ("as_is", "mended")] if ranking else []
         table.add_row(f"{row['threshold']:g}", _judge(row["judge"]), *cells)
-    for name, reference in figures.get("references", {}).items():
-        cells = [_cell(reference[h][m], 4) if h in reference else "" for m in metrics for h in ("as_is", "mended")]
-        table.add_row(name, "", *[""] * 4, *cells)
     out_console.print(table)
+    if "references" in figures:
+        trained = [(f"{row['threshold']:g}", _judge(row["judge"]), row["ranking"]) for row in figures["rows"]]
+        trained += [(name, "", ranking) for name, ranking in figures["references"].items()]
+        shown = {"as_is": "histories as is", "mended": "mended"}
+        table = study_table("NDCG@20 after training", figures, ("threshold", "judge"), list(shown.values()))
+        for threshold, judge, ranking in trained:
+            table.add_row(threshold, judge, *(_cell(ranking[h]["ndcg@20"], 4) if h in ranking else "" for h in shown))
+        out_console.print(table)
     _foot(figures)
 
 
