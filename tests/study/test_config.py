@@ -66,3 +66,13 @@ def test_settings_that_do_not_go_together_blame_no_single_one():
     values = {"data": {"corpus": "movielens-100k"}, "language": {"model": "none"}, "denoise": {"method": "llm4dsr"}}
     with pytest.raises(InputError, match=r"the settings do not fit together: .*need a language model"):
         RunConfig.from_dict(values, "options")
+
+
+def test_a_file_may_lack_what_is_named_elsewhere(tmp_path):
+    (tmp_path / "c.toml").write_text("seeds = [4]")
+    with pytest.raises(InputError, match="data"):
+        RunConfig.read(tmp_path / "c.toml")
+    found = RunConfig.read(tmp_path / "c.toml", data={"corpus": "movielens-100k"})
+    assert (found.seeds, found.data.corpus) == ((4,), "movielens-100k")
+    (tmp_path / "c.toml").write_text('data = {interactions = "log.csv", items = "items.csv"}')
+    assert RunConfig.read(tmp_path / "c.toml", data={"corpus": "movielens-100k"}).data.corpus is None

@@ -118,7 +118,10 @@ def configured(
     """
     from seqmend.study import RunConfig
 
-    values: dict[str, Any] = RunConfig.read(config).model_dump(mode="json", exclude_unset=True) if config else {}
+    named = {"data": data} if data else {}
+    values: dict[str, Any] = {}
+    if config is not None:
+        values = RunConfig.read(config, **named).model_dump(mode="json", exclude_unset=True)
     given = {"data": data, "language": {"model": model}, "denoise": {"threshold": threshold}}
     for section, options in given.items():
         if override := {key: value for key, value in options.items() if value is not None}:

@@ -220,8 +220,12 @@ class RunConfig(_Section):
             raise _explained(error, where) from None
 
     @classmethod
-    def read(cls, path: Path) -> "RunConfig":
+    def read(cls, path: Path, **missing: Any) -> "RunConfig":
         """Read a TOML file; relative paths in it are relative to its folder.
+
+        Args:
+            path: The file.
+            missing: Plain values of sections that it may lack.
 
         Raises:
             InputError: No such file, not TOML, or see `from_dict`.
@@ -235,7 +239,7 @@ class RunConfig(_Section):
         for key in ("interactions", "items"):
             if isinstance(data := values.get("data"), dict) and isinstance(data.get(key), str):
                 data[key] = str(path.parent / data[key])
-        return cls.from_dict(values, str(path))
+        return cls.from_dict({**missing, **values}, str(path))
 
     def write(self, path: Path) -> None:
         """Write as TOML, atomically; absent values are left out, and paths are relative to the file's folder."""
