@@ -71,7 +71,7 @@ def _by_group(figures: Figures) -> Canvas:
         for group, size in figures["groups"]["users"].items():
             own = _shown(figures, backbone, group)
             dots = [Dot(own[arm]["mean"], own[arm]["ci95"], *styles[arm]) for arm in arms]
-            notes = ["" if arm == "raw" else signed(own[arm]["difference"]["difference"]) for arm in arms]
+            notes = ["" if arm == "raw" else _note(own[arm]["difference"]) for arm in arms]
             title = f"{_GROUPS.get(group, group)} ({count(size)})"
             many = len(figures["backbones"]) > 1
             rows.append(DotRow(f"{backbone_name(backbone)}: {title}" if many else title, dots, notes))
@@ -79,7 +79,7 @@ def _by_group(figures: Figures) -> Canvas:
         f"{metric_name(_METRIC)} by length of sequence on {figures['corpus']}",
         f"{_about(figures)}; at the right: difference to the raw log",
         rows,
-        f"{metric_name(_METRIC)} over the whole catalogue, higher is better",
+        f"{metric_name(_METRIC)} over the whole catalogue, pseudo items shown; * difference beyond chance",
         [],
         [(augment_arm_name(arm), *styles[arm]) for arm in arms],
     )
@@ -94,7 +94,7 @@ def _by_arm(figures: Figures) -> Canvas:
         for arm in next(iter(by_group.values())):
             found = [(group, own[arm]) for group, own in by_group.items()]
             dots = [Dot(one["mean"], one["ci95"], *styles[group]) for group, one in found]
-            notes = ["" if arm == "raw" else signed(one["difference"]["difference"]) for _, one in found]
+            notes = ["" if arm == "raw" else _note(one["difference"]) for _, one in found]
             many = len(figures["backbones"]) > 1
             title = augment_arm_name(arm)
             rows.append(DotRow(f"{title}, {backbone_name(backbone)}" if many else title, dots, notes))
@@ -102,7 +102,7 @@ def _by_arm(figures: Figures) -> Canvas:
         f"One thing changed at a time: {metric_name(_METRIC)} on {figures['corpus']}",
         f"{_about(figures)}; at the right: difference to the raw log",
         rows,
-        f"{metric_name(_METRIC)} over the whole catalogue, higher is better",
+        f"{metric_name(_METRIC)} over the whole catalogue, pseudo items shown; * difference beyond chance",
         [],
         [(_GROUPS[group], *style) for group, style in styles.items()],
     )
@@ -127,6 +127,11 @@ def _sweep(figures: Figures) -> Canvas:
                     levels = [("not augmented", value, "raw") for value in raw]
                     panels.append(Panel(title, _PARAMETERS[parameter], [line], levels, start_at_zero=False))
     return draw_panels(f"How much is prepended and trusted on {figures['corpus']}", _about(figures), panels)
+
+
+def _note(difference: Mapping[str, Any]) -> str:
+    low, high = difference["ci95"]
+    return signed(difference["difference"]) + ("" if low <= 0 <= high else " *")
 
 
 def _shown(figures: Figures, backbone: str, group: str) -> dict[str, Any]:

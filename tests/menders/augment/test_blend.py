@@ -147,6 +147,14 @@ def test_the_order_of_the_pool_is_that_of_its_shares(log, backbone, words):
     assert (free.control(split.train).judge(split.train).pseudo == free.judge(split.train).pseudo).all()
 
 
+def test_without_titles_the_recommender_stands_alone(make_log, backbone, words):
+    known = make_log([3]).catalogue.item_ids.to_list()[1:]
+    log = make_log([5] * 30, titles=dict.fromkeys(known))
+    model = Reader()
+    assert Augmenter(AugmentConfig(), model, words, backbone, backbone).fit(log).blend == {RECOMMENDER: 1.0}
+    assert model.usage.calls == 0
+
+
 def test_pools_leave_out_what_the_user_had(log, backbone, vectors):
     sources = Sources(backbone, log, {"words": vectors}, 6)
     users = np.arange(len(log))

@@ -108,10 +108,11 @@ class Augmenter:
         if config.crossfit and self.backward_check is None:
             raise InputError("crossfit needs a reversed recommender that never saw the hidden items")
         self._vectors = self._readings = None
-        if self.encoder is not None:
+        has_any = bool(train.catalogue.has_title.any())
+        if has_any and self.encoder is not None:
             self.progress("reading titles", 0, 0)
             self._vectors = title_vectors(self.encoder, train.catalogue)
-        if self.model is not None and config.candidates == "blended" and not self._asks:
+        if has_any and self.model is not None and config.candidates == "blended" and not self._asks:
             self.progress("reading titles with the language model", 0, 0)
             self._readings = whiten(title_vectors(self.model, train.catalogue))
         return self._learn(train)
