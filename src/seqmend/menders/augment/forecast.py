@@ -14,6 +14,9 @@ from seqmend.menders.augment.question import Teacher
 
 _PROBED = 400
 
+READING = "reading titles"
+"""Purpose of the questions where the model is not asked about users."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -39,7 +42,7 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
         InputError: The settings match names by an encoder, which shows only in what is written.
     """
     if not config.asks(model.capability):
-        return [Part("reading titles", _reading(train.catalogue, model))] if config.candidates == "blended" else []
+        return [Part(READING, _reading(train.catalogue, model))] if config.candidates == "blended" else []
     if config.answers == "names":
         raise InputError("what free text would cost cannot be foreseen", expected="another form of answers")
     teacher = Teacher(
