@@ -21,6 +21,7 @@ def test_the_lower_of_number_and_share_holds():
     assert most_windows(DenoiseConfig(language_windows=30), 80, limit=90) == 80
     assert most_windows(DenoiseConfig(language_windows=30, language_share=0.26), 80) == 21
     assert most_windows(DenoiseConfig(language_share=0.0), 80, limit=9) == 0
+    assert most_windows(DenoiseConfig(language_windows=0), 80, limit=9) == 0
 
 
 def test_what_was_paid_for_is_used():
@@ -91,3 +92,13 @@ def test_a_reading_that_is_not_trusted_is_not_asked_for(spoiled, asked_for_every
     monkeypatch.setattr(mender._window, "trust", 0.0)
     verdicts = mender.judge(spoiled[0])
     assert not verdicts.asked.any()
+
+
+def test_a_mender_that_shall_read_no_window_reads_titles_alone(spoiled, encoder, tiny, tmp_path):
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        model = JournaledModel(tiny, journal)
+        config = CONFIG.model_copy(update={"language_windows": 0})
+        mender = Denoiser(config, encoder, model).fit(spoiled[0])
+        assert model.usage.calls == len(spoiled[0].catalogue)
+        assert not mender.judge(spoiled[0], language_windows=9).asked.any()
+        assert model.usage.calls == len(spoiled[0].catalogue)

@@ -35,8 +35,10 @@ def most_windows(config: DenoiseConfig, n_windows: int, limit: int | None = None
     Args:
         config: Limits by number and by share; the lower holds.
         n_windows: All windows.
-        limit: Replaces the limit by number.
+        limit: Replaces the limit by number, where that is not 0.
     """
+    if config.language_windows == 0:
+        return 0
     limits = [n_windows, config.language_windows if limit is None else limit]
     if config.language_share is not None:
         limits.append(int(np.ceil(config.language_share * n_windows)))

@@ -31,7 +31,7 @@ class DenoiseConfig(BaseModel):
         network: Their settings.
         tuning_windows: Self-corrupted windows that the language model is asked about, to learn how far to trust it.
         language_windows: Windows of the log that the language model reads, those first whose verdict it is expected to
-            change most; absent: every window, as far as the budget goes.
+            change most; absent: every window, as far as the budget goes; 0: none, nor any to learn from.
         language_share: The same limit as a share of the windows; the lower holds.
         language_replacements: Replacements that the language model is asked to suggest, the surest edits first; the
             others are suggested by co-occurrence.

@@ -85,7 +85,7 @@ def forecast(
     windows = windows[windows.real.sum(1) >= 2]
     held_out = windows[rng.permutation(len(windows))[: -(-len(windows) // config.folds)]]
     held_out = held_out[np.tile(np.arange(len(held_out)), config.corruption_rounds)]
-    n_tuning = min(config.tuning_windows, len(held_out))
+    n_tuning = min(config.tuning_windows, len(held_out)) if config.language_windows != 0 else 0
     windows = held_out[_fullest(held_out, n_tuning, rng)]
     noisy, _ = corrupt(windows.items, np.unique(train.items), config.corruption_rate, rng)
     testimony(noisy, catalogue, model)

@@ -135,7 +135,7 @@ class Denoiser:
 
         Args:
             sequences: What to judge; users that `fit` saw are judged by statistics of the others.
-            language_windows: Overrides the setting of the same name.
+            language_windows: Overrides the setting of the same name, unless that is 0.
             owners: Whose sequence each one is, str [U], where sequences are windows of users rather than users.
         """
         windows = cut(sequences, self.config.max_length, self.config.stride)
@@ -296,11 +296,11 @@ class Denoiser:
         self.noise_rate = self.config.noise_rate or estimate_noise_rate(
             probability[real & labels], probability[real & ~labels]
         )
-        if self.model is not None:
+        self._window = None
+        if self.model is not None and self.config.language_windows != 0:
             chosen = by_expected_change(self._confidence(probability))[: self.config.tuning_windows]
             read = self._read(windows, chosen, catalogue)
             cells = real & _heard(read)[:, None]
-            self._window = None
             if labels[cells].sum() >= _LEAST_NOISE:
                 words, known = read[cells], labels[cells]
                 self._window_alone = LogisticFusion().fit(words[:, None], known)
