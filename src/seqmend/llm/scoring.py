@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from seqmend.allocator import trim
 from seqmend.errors import ResourceError
 from seqmend.llm.trie import Branch
 
@@ -276,6 +277,7 @@ class CausalScorer:
         Padding stands on the left so that the rows that follow are next to the prefix in the cache: windows of sliding
         attention are counted in cache places.
         """
+        trim()
         longest = max(len(prefix) for prefix in prefixes)
         tokens = torch.zeros(len(prefixes), longest, dtype=torch.int64)
         mask = torch.zeros_like(tokens)
@@ -317,6 +319,7 @@ class CausalScorer:
             past: Cache of what stands before the rows, and its mask int64 [B, P].
             among: See `rows`.
         """
+        trim()
         inputs, targets, wanted = padded(rows)
         if past is None:
             hidden = self.decoder(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
