@@ -28,7 +28,7 @@ def bench_scorers(
     ] = None,
     lesson: Annotated[int, typer.Option("--tune-windows", min=1, help="Training windows of that tuning.")] = 1000,
     epochs: Annotated[int, typer.Option("--tune-epochs", min=1, help="Passes over them.")] = 2,
-    learning_rate: Annotated[float, typer.Option("--tune-rate", min=0, help="Learning rate.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option("--tune-rate", min=1e-9, help="Learning rate.")] = 1e-4,
     json_file: JsonFile = None,
 ) -> None:
     """Every way of asking, on the same windows: alone, beside the fusion without a model, and what it costs."""

@@ -83,12 +83,13 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
     left_out = [f"without_{mender}" for mender in config.menders] if len(config.menders) > 1 else []
     if "augment" in asked:
         # Whose data differ, and so the questions: the run, its controls, and without one of the menders before.
+        # Titles are the same in all of them.
         versions = 1 + sum(arm in ("llm_free", "random") for arm in arms) + len(config.menders) - 1
         are_read = any(METHODS[entry["purpose"]] == "embed" for entry in entries)
         for part in estimate_augment(config, progress, rate)["parts"]:
-            times = versions if part["purpose"] != READING else 0 if are_read else 1  # titles are everywhere the same
-            if not times:
+            if part["purpose"] == READING and are_read:
                 continue
+            times = 1 if part["purpose"] == READING else versions
             used = Usage(*(times * part[name] for name in ("calls", "prompt_tokens", "completion_tokens", "seconds")))
             total.add(used)
             about = {"purpose": part["purpose"], "view": ""}

@@ -40,7 +40,6 @@ Tuner = Callable[[Sequences], Mapping[str, LanguageModel]]
 
 _CERTAIN = 1e-6
 _HELD_OUT_SHARE = 0.25
-_LESSON: Mapping[str, Any] = {"windows": 1000, "held_out": 100, "lora": {"epochs": 2, "batch_size": 16}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +167,7 @@ def bench_scorers_by_name(
     windows: int,
     tuning_windows: int,
     adapters: Path | None = None,
-    lesson: Mapping[str, Any] = _LESSON,
+    lesson: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """`bench_scorers` with the named language models and the default encoder; nothing is journaled: work is measured.
@@ -180,7 +179,7 @@ def bench_scorers_by_name(
         windows: How many.
         tuning_windows: See `bench_scorers`.
         adapters: Folder for an adapter of every model, which is tuned first; None = no model is tuned.
-        lesson: Settings of that tuning, as `denoise.llm4dsr.tuning` has them.
+        lesson: Settings of that tuning, as `denoise.llm4dsr.tuning` has them; those by default where absent.
         progress: Told what is being done.
 
     Returns:
@@ -194,7 +193,7 @@ def bench_scorers_by_name(
     encoder = SentenceEncoder.load(assets.resolve("minilm-l6", "encoder", progress))
     asked = {name: LocalModel.load(name, progress=progress) for name in models}
     seconds: dict[str, float] = {}
-    method = LLM4DSRConfig.model_validate({"tuning": dict(lesson)})
+    method = LLM4DSRConfig.model_validate({"tuning": dict(lesson or {})})
 
     def tuned(train: Sequences) -> dict[str, LanguageModel]:
         assert adapters is not None

@@ -63,7 +63,7 @@ def weighed(log, backbone, vectors):
     shorter, hidden = _without_last(log)
     users = np.flatnonzero(log.lengths > 1)
     sources = Sources(backbone, shorter, vectors, 6)
-    return learned_weights(sources, users, hidden[users], shorter, len(log), backbone.n_items), sources
+    return learned_weights(sources, users, hidden[users], shorter), sources
 
 
 def test_weights_are_learned_from_what_is_known(make_log, backbone, vectors):

@@ -40,6 +40,8 @@ class Sources:
     Attributes:
         names: Of the sources: the recommender, and of every reader how alike a title is to the latest item's, to all
             titles in the mean, and to the one that it is most alike.
+        n_users: U.
+        n_items: V.
     """
 
     def __init__(self, backbone: Backbone, shown: Sequences, vectors: Mapping[str, Float32], max_history: int) -> None:
@@ -48,6 +50,7 @@ class Sources:
         self._vectors = {name: torch.from_numpy(own).to(device) for name, own in vectors.items()}
         self._histories = Histories.whole(shown, np.arange(len(shown), dtype=np.int32))
         self._max_history = max_history
+        self.n_users, self.n_items = len(shown), backbone.n_items
         self.names = (RECOMMENDER, *(f"{name}, {reading}" for name in vectors for reading in _READINGS))
 
     def usual_weights(self) -> dict[str, float]:
@@ -111,8 +114,6 @@ def learned_weights(
     users: Int64,
     hidden: Int32,
     left_out: Sequences | None,
-    n_users: int,
-    n_items: int,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """The weights under which items that are known to come next are likeliest, no source counting against itself.
@@ -125,16 +126,14 @@ def learned_weights(
         users: Numbers of users, int64 [m].
         hidden: What comes next, int32 [m].
         left_out: Items that are no candidates of their user.
-        n_users: U.
-        n_items: V.
         progress: Told how many users are done.
     """
     usual = sources.usual_weights()
     pools = best(
         sources.scorer(usual),
         users,
-        n_users,
-        n_items,
+        sources.n_users,
+        sources.n_items,
         _LEARNED_FROM,
         left_out,
         progress,

@@ -23,7 +23,7 @@ Scorer = Callable[[Int64], Tensor]
 """Numbers of m users -> scores of all items for each, float [m, V + 1]."""
 
 _USERS_AT_ONCE = 256
-_BYTES_PER_SCORE = 16
+_BYTES_PER_SCORE = 24  # the score itself and what blending it takes
 
 
 @dataclass(frozen=True, eq=False)

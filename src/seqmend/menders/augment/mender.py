@@ -88,8 +88,8 @@ class Augmenter:
     blend: dict[str, float] = field(init=False, default_factory=dict[str, float])
     mixing: Mixing = field(init=False, default=ALONE)
     without: dict[str, float] = field(init=False, default_factory=dict[str, float])
-    _vectors: Float32 | None = field(init=False, default=None)
-    _readings: Float32 | None = field(init=False, default=None)
+    _title_vectors: Float32 | None = field(init=False, default=None)
+    _model_vectors: Float32 | None = field(init=False, default=None)
 
     def fit(self, train: Sequences) -> Self:
         """Read the titles, and recover hidden items of some users without pseudo items.
@@ -107,14 +107,14 @@ class Augmenter:
                 )
         if config.crossfit and self.backward_check is None:
             raise InputError("crossfit needs a reversed recommender that never saw the hidden items")
-        self._vectors = self._readings = None
+        self._title_vectors = self._model_vectors = None
         has_any = bool(train.catalogue.has_title.any())
         if has_any and self.encoder is not None:
             self.progress("reading titles", 0, 0)
-            self._vectors = title_vectors(self.encoder, train.catalogue)
+            self._title_vectors = title_vectors(self.encoder, train.catalogue)
         if has_any and self.model is not None and config.candidates == "blended" and not self._asks:
             self.progress("reading titles with the language model", 0, 0)
-            self._readings = whiten(title_vectors(self.model, train.catalogue))
+            self._model_vectors = whiten(title_vectors(self.model, train.catalogue))
         return self._learn(train)
 
     def control(self, train: Sequences, **changes: Any) -> "Augmenter":
@@ -126,7 +126,7 @@ class Augmenter:
         """
         config = self.config.model_copy(update={"selection": "rank", **changes})
         other = replace(self, config=config, model=None)
-        other._vectors, other._readings = self._vectors, None
+        other._title_vectors, other._model_vectors = self._title_vectors, None
         return other._learn(train)
 
     def judge(self, sequences: Sequences, totals: Int64 | None = None) -> Augmentation:
@@ -212,8 +212,7 @@ class Augmenter:
         if config.candidates == "blended":
             sources, chosen = self._sources(self.forward, shorter), users[:_WEIGHED_USERS]
             left_out = shorter if config.exclude_seen else None
-            known = hidden[chosen], left_out, len(train), self.forward.n_items
-            self.blend = learned_weights(sources, chosen, *known, self.progress)
+            self.blend = learned_weights(sources, chosen, hidden[chosen], left_out, self.progress)
         if not config.sample_users:
             return self
         chosen = users[: config.sample_users]
@@ -227,7 +226,7 @@ class Augmenter:
         return self
 
     def _sources(self, backbone: Backbone, shown: Sequences) -> Sources:
-        readings = {"titles": self._vectors, "model": self._readings}
+        readings = {"titles": self._title_vectors, "model": self._model_vectors}
         known = {name: vectors for name, vectors in readings.items() if vectors is not None}
         return Sources(backbone, shown, known, self.config.max_history)
 
@@ -280,21 +279,21 @@ class Augmenter:
 
     def _selected(self, pools: Pools, users: Int64, sequences: Sequences, what: str, progress: Progress) -> Selected:
         teacher = self._teacher(sequences)
-        return select(self.config, pools, users, sequences, teacher, self._vectors, self.mixing, progress, what)
+        return select(self.config, pools, users, sequences, teacher, self._title_vectors, self.mixing, progress, what)
 
     def _recoverer(self, sequences: Sequences, progress: Progress) -> Recoverer:
         def after(context: Sequences) -> Scorer:
             return self._scorer(self.forward, context)
 
         n_items = self.forward.n_items
-        return Recoverer(self.config, after, n_items, self._teacher(sequences), self._vectors, progress)
+        return Recoverer(self.config, after, n_items, self._teacher(sequences), self._title_vectors, progress)
 
     def _teacher(self, sequences: Sequences) -> Teacher | None:
         if self.model is None or not self._asks:
             return None
         config = self.config
         words = Renderer.of(sequences.catalogue, config)
-        return Teacher(self.model, words, config.answers, self.encoder, self._vectors, config.max_new_tokens)
+        return Teacher(self.model, words, config.answers, self.encoder, self._title_vectors, config.max_new_tokens)
 
 
 def _without_last(sequences: Sequences) -> tuple[Sequences, Int32]:
