@@ -29,6 +29,9 @@ def test_a_log_is_augmented_and_its_ledger_carried_out(seqmend, short_files, tmp
     forecast = json.loads((tmp_path / "cost.json").read_text())
     assert not out.parent.exists()
 
+    code, said, _ = seqmend(*command, "--dry-run", "--model", "none")
+    assert (code, "12 users would be augmented; no language model is asked" in said) == (0, True)
+
     code, said, _ = seqmend(*command, "--out", out, "--json", tmp_path / "said.json")
     assert code == 0
     assert "Pseudo items: 36" in said
@@ -55,7 +58,7 @@ def test_what_cannot_be_augmented_leaves_nothing(seqmend, short_files, tmp_path,
         ((*data, "--pseudo-items", 0, *out), "augment.n_items"),
         ((*data, "--out", tmp_path / "new.csv"), "ending in .parquet"),
         ((*data, "--dry-run", "--set", "augment.mode=paper"), "cannot be foreseen"),
-        ((*data, "--dry-run", "--set", "language.model=none"), "cannot be counted"),
+        ((*data, "--dry-run", "--rate", 0), "no rate"),
     ]
     for arguments, message in wrong:
         code, _, err = seqmend("augment", *arguments)

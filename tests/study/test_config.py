@@ -38,6 +38,7 @@ def test_any_backbone_survives_its_file(tmp_path, name):
         ("[data]\ncorpus = 'x'\n[backbone]\nname = 'birdrec'\nencoder = {name = 'sasrec', n_head = 1}\n", "n_heads"),
         ("[data]\ncorpus = 'x'\n[backbone]\nname = 'gru'\n", "backbone.name does not fit: Input should be one of 'sas"),
         ("seeds = []\n[data]\ncorpus = 'x'\n", "seeds does not fit"),
+        ("seeds = [1]\n", "the setting data is missing"),
         ("seeds = [", "not TOML"),
     ],
 )

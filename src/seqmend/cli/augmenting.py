@@ -59,10 +59,10 @@ def _show_cost(said: dict[str, Any]) -> None:
     for part in [*said["parts"], {"purpose": "together", **said["total"]}]:
         tokens = part["prompt_tokens"] + part["completion_tokens"]
         table.add_row(part["purpose"], f"{part['calls']:,}", f"{tokens:,}", f"{part['seconds']:,.0f}")
-    out_console.print(table)
-    out_console.print(
-        f"{said['users']:,} users would be augmented; {said['rate']:,.0f} tokens per second", highlight=False
-    )
+    if said["parts"]:
+        out_console.print(table)
+    speed = "no language model is asked" if said["rate"] is None else f"{said['rate']:,.0f} tokens per second"
+    out_console.print(f"{said['users']:,} users would be augmented; {speed}", highlight=False)
 
 
 def _show_result(said: dict[str, Any]) -> None:

@@ -24,7 +24,10 @@ def bench_scorers(
         int, typer.Option("--tuning-windows", min=50, help="Self-corrupted training windows to learn from.")
     ] = 400,
     adapters: Annotated[
-        Path | None, typer.Option("--tune-into", help="Folder for adapters: also ask every model tuned as LLM4DSR is.")
+        Path | None,
+        typer.Option(
+            "--tune-into", file_okay=False, help="Folder for adapters: also ask every model tuned as LLM4DSR is."
+        ),
     ] = None,
     lesson: Annotated[int, typer.Option("--tune-windows", min=1, help="Training windows of that tuning.")] = 1000,
     epochs: Annotated[int, typer.Option("--tune-epochs", min=1, help="Passes over them.")] = 2,

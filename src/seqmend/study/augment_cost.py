@@ -26,36 +26,41 @@ def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float
 
     Returns:
         `parts` (`purpose, calls, prompt_tokens, completion_tokens, seconds`), `total` (the same sums), `rate` and
-        `users` (how many would be augmented).
+        `users` (how many would be augmented). Without a language model nothing is asked: no parts, and no rate.
 
     Raises:
         InputError: The log or the settings cannot be used, or the model is a server's: its tokenizer is not here.
         ResourceError: A model or corpus cannot be fetched or loaded.
     """
+    refuse_no_rate(rate)
     language = config.language
-    if language.model is None or language.served_model is not None:
+    if language.served_model is not None:
         raise InputError(
-            "what would be asked cannot be counted",
-            where=f"language.model = {language.model}",
-            expected="a model in this process, whose tokenizer is here",
+            "what a served model would be asked cannot be counted, as its tokenizer is not here",
+            where=language.model,
+            expected="a model in this process",
         )
     split = split_of(config, progress)
-    model = LocalModel.load(assets.resolve(language.model, "model", progress), progress=progress)
-    counting = CountingModel(model.tokenizer)
-    progress("counting tokens", 0, 0)
     seen, totals = seen_part(config, split), split.sequences.lengths
-    parts = forecast(resolved_settings(config, None), seen, totals, counting)
-    if rate is None:
-        progress("measuring the speed", 0, 0)
-        rate = _measured(model, counting, config.augment.max_new_tokens)
-    entries: list[dict[str, Any]] = [
-        {
-            "purpose": part.purpose,
-            **{name: getattr(part.usage, name) for name in ("calls", "prompt_tokens", "completion_tokens")},
-            "seconds": (part.usage.prompt_tokens + part.usage.completion_tokens) / rate,
-        }
-        for part in parts
-    ]
+    entries: list[dict[str, Any]] = []
+    if language.model is None:
+        rate = None
+    else:
+        model = LocalModel.load(assets.resolve(language.model, "model", progress), progress=progress)
+        counting = CountingModel(model.tokenizer)
+        progress("counting tokens", 0, 0)
+        parts = forecast(resolved_settings(config, None), seen, totals, counting)
+        if rate is None:
+            progress("measuring the speed", 0, 0)
+            rate = _measured(model, counting, config.augment.max_new_tokens)
+        entries += [
+            {
+                "purpose": part.purpose,
+                **{name: getattr(part.usage, name) for name in ("calls", "prompt_tokens", "completion_tokens")},
+                "seconds": (part.usage.prompt_tokens + part.usage.completion_tokens) / rate,
+            }
+            for part in parts
+        ]
     names = ("calls", "prompt_tokens", "completion_tokens", "seconds")
     up_to = config.augment.augment_up_to
     return {
@@ -64,6 +69,12 @@ def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float
         "total": {name: sum(entry[name] for entry in entries) for name in names},
         "rate": rate,
     }
+
+
+def refuse_no_rate(rate: float | None) -> None:
+    """Raise `InputError` where tokens per second are given and are not more than 0."""
+    if rate is not None and rate <= 0:
+        raise InputError(f"{rate:g} tokens per second is no rate", expected="more than 0")
 
 
 def _measured(model: LocalModel, counting: CountingModel, max_new_tokens: int) -> float:

@@ -259,6 +259,8 @@ def _explained(error: ValidationError, where: str) -> InputError:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":  # of a section whose name tells its kind
         key, message = f"{key}.name", f"Input should be one of {first.get('ctx', {})['expected_tags']}"
+    if first["type"] == "missing":
+        return InputError(f"the setting {key} is missing", where=where, fix="see docs/configuration.md")
     if first["type"] != "extra_forbidden":
         return InputError(
             f"the setting {key} does not fit: {message}" if key else f"the settings do not fit together: {message}",

@@ -14,7 +14,7 @@ from seqmend.menders.augment import READING
 from seqmend.menders.denoise import METHODS, Part, forecast
 from seqmend.progress import Progress, silent
 from seqmend.study.arms import refuse_untrainable_backbone
-from seqmend.study.augment_cost import estimate_augment
+from seqmend.study.augment_cost import estimate_augment, refuse_no_rate
 from seqmend.study.config import RunConfig
 from seqmend.study.data import before_test, divided, read_data, spoil
 
@@ -46,8 +46,7 @@ def estimate(config: RunConfig, progress: Progress = silent, rate: float | None 
         InputError: The log or the settings cannot be used.
         ResourceError: A model or corpus cannot be fetched or loaded.
     """
-    if rate is not None and rate <= 0:
-        raise InputError(f"{rate:g} tokens per second is no rate", expected="more than 0")
+    refuse_no_rate(rate)
     fusion, asked = config.denoise, config.menders if config.language.model else ()
     if "denoise" in asked and (fusion.method != "fusion" or fusion.scorer != "mutual_information"):
         raise InputError(
