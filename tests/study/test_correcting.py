@@ -17,7 +17,7 @@ from seqmend.study.readers import Readers
 SMALL = {
     "language": {"model": "smollm2-135m", "encoder": None},  # a stub answers
     "training": {"epochs": 2, "batch_size": 64},
-    "correct": {"uncertain_share": 0.15, "max_length": 4},
+    "correct": {"uncertain_share": 0.15, "max_length": 4, "known_noise": None},
     "noise": None,
 }
 
@@ -102,6 +102,39 @@ def test_tokens_are_as_foreseen(noisy, tiny_folder, tmp_path):
     assert figures["llm"]["prompt_tokens"] == pytest.approx(part["most"]["tokens"], rel=0.02)
 
 
+def test_what_the_recommender_doubts_for_good_reason_goes_unasked(noisy, tmp_path):
+    """By what a second recommender doubts in a log whose noise is known, noise targets are found, and no more asked."""
+    train = noisy[1].train
+    found = corrected(noisy, KnowsKinds(), tmp_path, known_noise=0.2, uncertain_share=0.3)
+    doubted = [one for one in found.corrections if one.is_doubted]
+    assert len(doubted) > 5
+    assert {(one.action, one.verdict) for one in doubted} == {("drop", None)}
+    assert found.figures["forecast"][0]["most"]["calls"] <= len(found.corrections) - len(doubted)
+    assert 0 < found.figures["noise_rate"] < 1
+    edits = {(row["kind"], row["reason"]): row["confidence"] for row in found.ledger.edits.iter_rows(named=True)}
+    gone = {key: value for key, value in edits.items() if "would not have expected" in key[1]}
+    assert {kind for kind, _ in gone} == {"drop_instance"}
+    assert min(gone.values()) > 0.5
+    titles = train.catalogue.prompt_titles
+
+    def is_foreign(one):  # of another kind than most of its user's items
+        kinds = [titles[item].split()[0] for item in train.items[train.users == one.user]]
+        return titles[one.target].split()[0] != max(set(kinds), key=kinds.count)
+
+    share = np.mean([is_foreign(one) for one in doubted])
+    assert share > 0.5
+    assert share > 2 * np.mean([is_foreign(one) for one in found.corrections if not one.is_doubted])
+
+
+def test_what_is_doubted_may_be_asked_about_instead(noisy, tmp_path):
+    found = corrected(noisy, KnowsKinds(), tmp_path, known_noise=0.2, uncertain_share=0.3, doubted="ask")
+    doubted = [one for one in found.corrections if one.is_doubted]
+    assert {one.verdict for one in doubted} == {None}
+    assert {one.action for one in doubted} <= {"retarget", "drop"}
+    assert all(one.trials for one in doubted)
+    assert "retarget" in {one.action for one in doubted}
+
+
 def test_controls_change_as_much_as_the_mender_and_other_things(noisy, tmp_path):
     found = corrected(noisy, KnowsKinds(), tmp_path)
     kinds = [ledger.edits["kind"].value_counts().sort("kind") for ledger in (found.ledger, found.random)]
@@ -140,7 +173,7 @@ def test_a_served_model_corrects(capability, noisy, served, tmp_path):
     config, _ = noisy
     language = {"model": "server:tiny", "encoder": None, "server": {"base_url": f"{served}/{capability}/v1"}}
     values = {**config.model_dump(), "language": language}
-    values["correct"] = {"uncertain_share": 0.01, "max_length": 4, "stages": "inputs"}
+    values["correct"] = {"uncertain_share": 0.05, "max_length": 4, "stages": "inputs"}
     figures = correct(type(config).from_dict(values, "test"), tmp_path / "ledger.parquet")
     assert figures["llm"]["model"].endswith(capability)
     assert figures["spent"][1]["calls"] == figures["forecast"][0]["most"]["calls"] > 0

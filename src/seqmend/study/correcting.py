@@ -22,12 +22,16 @@ from seqmend.menders.correct import (
     Correction,
     Corrector,
     Instances,
+    LearnedScore,
     Part,
     ScoreJudge,
+    TargetNoise,
     at_random,
     forecast,
     pace,
+    spoil,
     to_edits,
+    witnesses,
 )
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import (
@@ -49,6 +53,7 @@ from seqmend.study.trainings import begin_training, finish_training, kept_model
 Announce = Callable[[list[dict[str, Any]]], None]
 """Told what will be asked, before it is: see `forecast` in the figures of `correct`."""
 
+_HALF = 0.5
 _NO_SAY = 0.5
 """Confidence of a control's edits, which nobody has judged."""
 
@@ -98,7 +103,7 @@ class Corrected:
         random: As many changes, dealt to the same instances by chance.
         corrections: What became of every uncertain instance.
         recommender: Who doubted them.
-        figures: As plain values: `instances, uncertain, actions, edits, picture, forecast, spent, llm`.
+        figures: As plain values: `instances, uncertain, noise_rate, actions, edits, picture, forecast, spent, llm`.
     """
 
     ledger: Ledger
@@ -167,7 +172,10 @@ def correct_split(
     if announce is not None and lessons:
         announce(lessons)
     taught = teach(config, split.train, readers, folder, progress)
-    corrector = corrector_of(config.correct, taught, recommender, progress).fit(split.train)
+    targets = target_noise(
+        config.correct, split.train, taught.learned, lambda train: trained(config, split, folder, progress, train)
+    )
+    corrector = corrector_of(config.correct, taught, recommender, targets, progress).fit(split.train)
     expected = _expected(corrector, split.train, taught.model)
     if announce is not None:
         announce(expected)
@@ -179,6 +187,7 @@ def correct_split(
     figures = {
         "instances": len(recommender.rows),
         "uncertain": len(corrections),
+        "noise_rate": None if targets is None else targets.noise_rate,
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),
         "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),
@@ -198,8 +207,42 @@ def correct_split(
     )
 
 
+def target_noise(
+    config: CorrectConfig,
+    train: Sequences,
+    company: LearnedScore,
+    recommender_of: Callable[[Sequences], Recommender],
+) -> TargetNoise | None:
+    """What the recommender's doubt of a target is worth, learned from a log whose noise is known; None = not wanted.
+
+    Half of the users are learned from, the others tell how much noise the log has of its own.
+
+    Args:
+        config: Settings.
+        train: The training part.
+        company: What goes with what in it.
+        recommender_of: Trains a recommender like that of the training part on other training sequences.
+    """
+    if config.known_noise is None or config.stages == "inputs":
+        return None
+    spoiled, is_noise = spoil(train, config.known_noise, config.seed)
+    recommender = recommender_of(spoiled)
+    rows, reliability = recommender.rows, recommender.reliability.reliability
+    inputs = rows_from_sequences(spoiled, config.max_length, "instance")
+    there = LearnedScore.fit(spoiled, config.max_length, company.scores, config.seed)
+    seen = witnesses(inputs.items[inputs.has_loss], rows.targets[:, -1], reliability, there)
+    is_learned_from = np.random.default_rng(config.seed).random(len(train)) < _HALF
+    return TargetNoise.learn(company, seen, is_noise[rows.row_id], is_learned_from[rows.user])
+
+
 def corrector_of(
-    config: CorrectConfig, taught: Taught, recommender: Recommender, progress: Progress, *, ruled: bool = True
+    config: CorrectConfig,
+    taught: Taught,
+    recommender: Recommender,
+    targets: TargetNoise | None,
+    progress: Progress,
+    *,
+    ruled: bool = True,
 ) -> Corrector:
     """The mender, to be fitted.
 
@@ -207,6 +250,7 @@ def corrector_of(
         config: Its settings.
         taught: Who is asked.
         recommender: Who doubts.
+        targets: What its doubt of a target is worth.
         progress: Told what is being done.
         ruled: Whether rules on attributes may change answers.
     """
@@ -218,11 +262,14 @@ def corrector_of(
         taught.prompt,
         taught.memory,
         taught.asker if ruled else taught.unruled,
+        targets,
         progress,
     )
 
 
-def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -> Recommender:
+def trained(
+    config: RunConfig, split: Split, folder: Path, progress: Progress, train: Sequences | None = None
+) -> Recommender:
     """The recommender that says what it doubts; trained once, and resumed if that was interrupted.
 
     Args:
@@ -230,18 +277,20 @@ def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -
         split: What to train on, and to choose the epoch by.
         folder: Where it is kept.
         progress: Told what is being done.
+        train: Another training part of the same interactions, some of them replaced.
     """
     directory = RunDirectory(folder)
+    name, train = ("recommender", split.train) if train is None else ("recommender-of-spoiled", train)
     data = ArmData(
-        split.train,
-        np.ones(split.train.n_interactions, dtype=np.float32),
+        train,
+        np.ones(train.n_interactions, dtype=np.float32),
         {"as_is": Histories.before(split.sequences, split.test)},
     )
     with pool(1, progress) as workers:
         training = begin_training(
             directory,
             workers,
-            "recommender",
+            name,
             data,
             HeldOut.of(split, split),
             config.backbone,
@@ -250,7 +299,7 @@ def trained(config: RunConfig, split: Split, folder: Path, progress: Progress) -
             watched=True,
         )
         finish_training(directory, training)
-    return Recommender.load(kept_model(directory, "recommender", config.training.seed), split.train)
+    return Recommender.load(kept_model(directory, name, config.training.seed), train)
 
 
 def at_same_rate(score: Callable[..., Any], corrections: Sequence[Correction]) -> ScoreJudge:

@@ -28,6 +28,7 @@ from seqmend.menders.correct import (
     label,
     label_parts,
     make_memory,
+    spoil,
     start_prompts,
     write_prompt,
 )
@@ -238,7 +239,8 @@ def _tuned(
     with metered(model.usage, spent, "weighing"):
         if tuning.evidence:
             settings = settings.model_copy(update={"rows": tuning.weighing_rows})
-            spoiled, of_weighing = corrupted(train, settings, tuning.weighing_noise)
+            spoiled, is_noise = spoil(train, tuning.weighing_noise, correct.seed)
+            of_weighing = corrupted(spoiled, is_noise, settings)
             there = LearnedScore.fit(spoiled, correct.max_length, learned.scores, correct.seed)
             found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: there.log_odds}, tuning)
             known = {_LEARNED: learned.log_odds}

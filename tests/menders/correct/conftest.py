@@ -83,13 +83,23 @@ def titles() -> dict[str, str]:
     return dict(TITLES)
 
 
-@pytest.fixture(scope="session")
-def clean() -> Sequences:
+def log_of(n_users: int) -> Sequences:
     rng = np.random.default_rng(0)
     ids = np.array(list(TITLES)).reshape(len(KINDS), PER_KIND)
     return Sequences.from_lists(
-        {f"u{u}": [str(i) for i in rng.choice(ids[u % len(KINDS)], 12)] for u in range(60)}, TITLES
+        {f"u{u}": [str(i) for i in rng.choice(ids[u % len(KINDS)], 12)] for u in range(n_users)}, TITLES
     )
+
+
+@pytest.fixture(scope="session")
+def clean() -> Sequences:
+    return log_of(60)
+
+
+@pytest.fixture(scope="session")
+def many() -> Sequences:
+    """Of so many users that small shares can be told."""
+    return log_of(600)
 
 
 @pytest.fixture(scope="session")

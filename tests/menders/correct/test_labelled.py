@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from seqmend.interactions import Sequences
-from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, corrupted, label
+from seqmend.menders.correct import Labelled, LabelledConfig, co_occurrence, corrupted, label, spoil
 
 CONFIG = LabelledConfig(rows=200, least_pairs=4)
 
@@ -37,22 +37,23 @@ def test_relevant_inputs_are_the_last_of_their_instance(clean):
 
 
 def test_corrupted_instances_know_what_was_replaced(clean):
-    spoiled, made = corrupted(clean, CONFIG, 0.3)
+    spoiled, is_noise = spoil(clean, 0.3, 0)
+    made = corrupted(spoiled, is_noise, CONFIG)
     assert spoiled.lengths.tolist() == clean.lengths.tolist()
-    is_noise = spoiled.items != clean.items  # as good as all that were replaced: few by the item that was there
-    assert 0.2 < is_noise.mean() < 0.35
+    assert ((spoiled.items != clean.items) <= is_noise).all()
+    assert 0.2 < is_noise.mean() < 0.4
     assert len(made) == 200
     places = made.instance_id[:, None] - made.inputs.shape[1] + np.arange(made.inputs.shape[1])
     np.testing.assert_array_equal(made.inputs, spoiled.items[places])
     np.testing.assert_array_equal(made.targets, spoiled.items[made.instance_id])
-    assert (made.relevant <= ~(is_noise[places] | is_noise[made.instance_id][:, None])).all()
+    assert (made.relevant == ~(is_noise[places] | is_noise[made.instance_id][:, None])).all()
     assert 0.4 < made.relevant.mean() < 0.6  # .7 squared
 
 
 def test_what_replaces_items_has_a_title(clean):
     titles = [title if item in (1, 25) else None for item, title in enumerate(clean.catalogue.titles)]
     scarce = replace(clean, catalogue=replace(clean.catalogue, titles=pl.Series(titles, dtype=pl.String)))
-    spoiled, _ = corrupted(scarce, CONFIG, 0.9)
+    spoiled, _ = spoil(scarce, 0.9, 0)
     put_there = spoiled.items[spoiled.items != clean.items]
     assert set(put_there.tolist()) <= {1, 25}
 

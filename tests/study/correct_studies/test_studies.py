@@ -1,5 +1,6 @@
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -37,6 +38,20 @@ def test_one_who_knows_the_kinds_undoes_noise_that_chance_does_not(setting, aske
         parts = [found["quality"][judge][group]["noise_inputs"]["mean"] for group in ("low", "high")]
         assert sum(parts) == of[judge]["noise_inputs"]["mean"] > 20
     assert "Chance" in drawn(figures)
+
+
+def test_noise_targets_are_known_by_the_doubt_of_them(setting, asked, tmp_path):
+    correct = setting.config.correct.model_copy(update={"known_noise": 0.2, "uncertain_share": 0.3})
+    doubting = replace(setting, config=setting.config.model_copy(update={"correct": correct}))
+    figures = correct_noise(doubting, NOISE, tmp_path, backbones=["sasrec"], judges=["model", "random"], train=True)
+    found = figures["backbones"]["sasrec"]
+    of = {judge: groups["all"] for judge, groups in found["quality"].items()}
+    for key in ("target_precision", "target_recall"):
+        assert of["model"][key]["mean"] > of["random"][key]["mean"] + 0.3, key
+    assert all(0 < n <= actions["model"]["drop"] for n, actions in zip(found["doubted"], found["actions"], strict=True))
+    assert {"doubted_dropped", "least_sure_dropped"} < set(found["ranking"])
+    left = found["side_effects"][0]
+    assert left["doubted_dropped"]["instances"] == left["least_sure_dropped"]["instances"] < 1
 
 
 def test_a_second_study_asks_and_trains_nothing(setting, asked, tmp_path):

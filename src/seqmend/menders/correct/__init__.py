@@ -2,7 +2,14 @@
 
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import CorrectConfig, MemoryConfig, RulesConfig, Signal, TextualGradientConfig
-from seqmend.menders.correct.controls import at_random, dropped, of_known_noise, retargeted_to_first
+from seqmend.menders.correct.controls import (
+    at_random,
+    doubted_dropped,
+    dropped,
+    least_sure_dropped,
+    of_known_noise,
+    retargeted_to_first,
+)
 from seqmend.menders.correct.corrections import Correction, Trial, to_edits
 from seqmend.menders.correct.descent_cost import forecast_descent
 from seqmend.menders.correct.forecast import Part, forecast, pace
@@ -17,7 +24,7 @@ from seqmend.menders.correct.judges import (
     by_co_occurrence,
     by_title,
 )
-from seqmend.menders.correct.labelled import Labelled, LabelledConfig, corrupted, label
+from seqmend.menders.correct.labelled import Labelled, LabelledConfig, corrupted, label, spoil
 from seqmend.menders.correct.marks import Marks, mark
 from seqmend.menders.correct.memory import Memory, Summary
 from seqmend.menders.correct.mender import NAME, Corrector, Instances
@@ -26,6 +33,7 @@ from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
 from seqmend.menders.correct.self_written import choose_rules, label_parts, write_prompt
 from seqmend.menders.correct.summaries import make_memory
+from seqmend.menders.correct.targets import TargetNoise, witnesses
 from seqmend.menders.correct.transcript import Transcript
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
 from seqmend.menders.correct.variants import choose_example, start_prompts
@@ -58,6 +66,7 @@ __all__ = [
     "ScoreJudge",
     "Signal",
     "Summary",
+    "TargetNoise",
     "Teacher",
     "TextualGradientConfig",
     "Transcript",
@@ -72,11 +81,13 @@ __all__ = [
     "co_occurrence",
     "corrupted",
     "descend",
+    "doubted_dropped",
     "dropped",
     "forecast",
     "forecast_descent",
     "label",
     "label_parts",
+    "least_sure_dropped",
     "make_memory",
     "mark",
     "of_known_noise",
@@ -84,7 +95,9 @@ __all__ = [
     "pair_counts",
     "pick_rules",
     "retargeted_to_first",
+    "spoil",
     "start_prompts",
     "to_edits",
+    "witnesses",
     "write_prompt",
 ]

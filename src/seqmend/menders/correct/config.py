@@ -11,6 +11,7 @@ Mode = Literal["default", "paper"]
 Signal = Literal["native", "reliability", "deviation", "rank", "dropout", "co-occurrence", "random"]
 Stages = Literal["both", "inputs", "targets"]
 Unmatched = Literal["drop", "keep"]
+Doubted = Literal["drop", "ask"]
 AnswerForm = Literal["auto", "probabilities", "numbers", "tags"]
 
 Way = Literal["none", "textual-gradient", "lora"]
@@ -20,6 +21,7 @@ _PAPER: dict[str, Any] = {
     "lazy": False,
     "unreadable": "none",
     "drop_repeats": True,
+    "known_noise": None,
 }
 _PAPER_RULES: dict[str, Any] = {"drop": True, "add": True, "drop_below": 1, "add_from": 4}
 _PAPER_GRADIENT: dict[str, Any] = {
@@ -192,7 +194,13 @@ class CorrectConfig(BaseModel):
             the best F1 instead.
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
-        stages: Drop inputs, find other targets, or both. With "targets" an instance keeps all its inputs.
+        known_noise: Share of the interactions that are replaced by chance in a copy of the log, of which a second
+            recommender learns: what it doubts there tells which targets are noise here (see `TargetNoise`). None = a
+            target is doubted by the language model alone (paper).
+        doubted: What is done to an instance whose target is more likely noise than not: it goes, or the candidates are
+            asked about.
+        stages: Drop inputs, find other targets, or both. With "targets" an instance keeps all its inputs; with "inputs"
+            no target is doubted.
         unreadable: An answer that cannot be read keeps the instance, or says that no input goes with the target
             (paper).
         drop_repeats: An input that is the target itself is always dropped (paper).
@@ -219,6 +227,8 @@ class CorrectConfig(BaseModel):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     lazy: bool = True
     unmatched: Unmatched = "drop"
+    known_noise: float | None = Field(default=0.15, gt=0, lt=1)
+    doubted: Doubted = "drop"
     stages: Stages = "both"
     unreadable: Literal["keep", "none"] = "keep"
     drop_repeats: bool = False

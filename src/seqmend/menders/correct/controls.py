@@ -61,6 +61,21 @@ def dropped(corrections: Sequence[Correction]) -> list[Correction]:
     return [_changed(one, "drop", (), None) for one in corrections]
 
 
+def doubted_dropped(corrections: Sequence[Correction]) -> list[Correction]:
+    """The instances whose target is noise more likely than not go, the others stay as they are: no model is heard."""
+    return [_changed(one, "drop", (), None) if one.is_doubted else _untouched(one) for one in corrections]
+
+
+def least_sure_dropped(corrections: Sequence[Correction]) -> list[Correction]:
+    """As many instances go, but the most uncertain ones.
+
+    Args:
+        corrections: Of the mender, the most uncertain first.
+    """
+    n_doubted = sum(one.is_doubted for one in corrections)
+    return dropped(corrections[:n_doubted]) + [_untouched(one) for one in corrections[n_doubted:]]
+
+
 def of_known_noise(
     corrections: Sequence[Correction], is_noise: Sequence[Sequence[bool]], targets: Sequence[int | None]
 ) -> list[Correction]:

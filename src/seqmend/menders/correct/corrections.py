@@ -27,6 +27,7 @@ _SCHEMA = {
     "evidence": pl.String,
 }
 _DECIMALS = 4
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Correction:
         target: The item.
         uncertainty: In [0, 1].
         closest: mco of the instance.
-        verdict: On the inputs and the target.
+        foreign: P(the target is noise), by what is known without a language model; None where nobody has said.
+        verdict: On the inputs and the target; None where that was not asked.
         trials: Candidates in the order in which they were tried.
         action: What becomes of it; "open" until that is known. "unreadable" and "unasked" keep it.
         kept: Which of the L inputs stay.
@@ -68,6 +70,7 @@ class Correction:
     target: int
     uncertainty: float
     closest: int
+    foreign: float | None = None
     verdict: Verdict | None = None
     trials: tuple[Trial, ...] = ()
     action: Action = "open"
@@ -78,6 +81,11 @@ class Correction:
     def questioned(self) -> tuple[int, ...]:
         """The inputs that the model is asked about."""
         return tuple(item for item, is_asked in zip(self.inputs, self.asked, strict=True) if is_asked)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the target is more likely noise than not; its inputs are not asked about."""
+        return self.foreign is not None and self.foreign > _EVEN
 
     @property
     def dropped(self) -> list[int]:
@@ -128,7 +136,7 @@ def to_edits(
 
     The confidence of a dropped input is the probability that it does not go with the target it is asked about. A
     retarget and a dropped instance are as sure as the weakest answer that they rest on: that nothing goes with the old
-    target, and that something goes with the new one, or with none of the candidates.
+    target (or that it is noise), and that something goes with the new one, or with none of the candidates.
 
     Args:
         corrections: Any.
@@ -168,12 +176,14 @@ def to_edits(
 
 def _edit_of_target(one: Correction, position: int, catalogue: Catalogue, trust: float | None) -> dict[str, object]:
     titles = catalogue.prompt_titles
-    assert one.verdict is not None
-    nothing_goes = _complement(one.verdict.strongest)
+    if one.verdict is None:
+        wrong, why = one.foreign, f"the recommender would not have expected “{titles[one.target]}” here"
+    else:
+        wrong, why = _complement(one.verdict.strongest), f"none of the inputs goes with “{titles[one.target]}”"
     if one.item_after is None:
         strongest = [trial.verdict.strongest for trial in one.trials if trial.verdict is not None]
-        parts = [nothing_goes, *(_complement(p) for p in strongest)]
-        reason = f"none of the inputs goes with “{titles[one.target]}” or with what the recommender would put there"
+        parts = [wrong, *(_complement(p) for p in strongest)]
+        reason = f"{why}, none with what the recommender would put there" if one.trials else why
         return {"position": position, "kind": "drop_instance", "confidence": _weakest(parts, trust), "reason": reason}
     found = next(trial.verdict for trial in one.trials if trial.item == one.item_after)
     assert found is not None
@@ -181,8 +191,8 @@ def _edit_of_target(one: Correction, position: int, catalogue: Catalogue, trust:
         "position": position,
         "kind": "retarget",
         "item_after": catalogue.item_ids[one.item_after],
-        "confidence": _weakest([nothing_goes, found.strongest], trust),
-        "reason": f"none of the inputs goes with “{titles[one.target]}”, some go with “{titles[one.item_after]}”",
+        "confidence": _weakest([wrong, found.strongest], trust),
+        "reason": f"{why}, some go with “{titles[one.item_after]}”",
     }
 
 
@@ -209,8 +219,10 @@ def _evidence(one: Correction, catalogue: Catalogue) -> dict[str, object]:
     titles = catalogue.prompt_titles
 
     def said(verdict: Verdict | None) -> dict[str, object]:
-        if verdict is None or verdict.goes is None:
-            return {"unreadable": "" if verdict is None else verdict.text[:200]}
+        if verdict is None:
+            return {}
+        if verdict.goes is None:
+            return {"unreadable": verdict.text[:200]}
         facts: dict[str, object] = {"goes": list(verdict.goes)}
         if verdict.probabilities is not None:
             facts["probabilities"] = [round(p, _DECIMALS) for p in verdict.probabilities]
@@ -225,5 +237,6 @@ def _evidence(one: Correction, catalogue: Catalogue) -> dict[str, object]:
             {"item_id": catalogue.item_ids[t.item], "title": titles[t.item], **said(t.verdict)} for t in one.trials
         ],
         "uncertainty": round(one.uncertainty, _DECIMALS),
+        **({} if one.foreign is None else {"noise": round(one.foreign, _DECIMALS)}),
         "co_occurrence": one.closest,
     }

@@ -37,7 +37,7 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
         model: Counts. It shall have the capability of the model that is meant.
     """
     config, teacher = corrector.config, corrector.judge_of(sequences, model)
-    uncertain = corrector.uncertain(sequences)
+    uncertain = [one for one in corrector.uncertain(sequences) if one.action == "open"]
     before = Usage()
 
     def noted() -> Usage:
@@ -45,7 +45,7 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
         before.add(used)
         return used
 
-    teacher.ask([Asked(one.questioned, one.target) for one in uncertain])
+    teacher.ask([Asked(one.questioned, one.target) for one in uncertain if not one.is_doubted])
     inputs = noted()
     if config.stages == "inputs" or not config.n_candidates:
         return [Part("inputs", inputs, inputs)]
@@ -63,7 +63,8 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
 
 def pace(corrector: Corrector, sequences: Sequences) -> float | None:
     """Tokens per second, measured on the first questions, whose answers are kept; None where all are known."""
-    first = [Asked(one.questioned, one.target) for one in corrector.uncertain(sequences)[:_PROBED]]
+    uncertain = [one for one in corrector.uncertain(sequences) if not one.is_doubted]
+    first = [Asked(one.questioned, one.target) for one in uncertain[:_PROBED]]
     before = replace(corrector.model.usage)
     with corrector.metered("inputs"):
         corrector.judge_of(sequences).ask(first)

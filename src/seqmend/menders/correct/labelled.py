@@ -143,30 +143,41 @@ def label(train: Sequences, config: LabelledConfig, attributes: Sequence[frozens
     return _assembled(ids, made, config, rng)
 
 
-def corrupted(train: Sequences, config: LabelledConfig, share: float) -> tuple[Sequences, Labelled]:
-    """The training part with some of its items replaced by chance, and instances of it with known answers.
+def spoil(train: Sequences, share: float, seed: int) -> tuple[Sequences, Bool]:
+    """The training part with some of its items replaced by chance, and which of its interactions were, bool [N].
+
+    Args:
+        train: Training sequences, some of whose items have a title; none that has no title is put there.
+        share: Of all interactions that are replaced, in (0, 1).
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng([seed, 1])
+    is_noise = rng.random(train.n_interactions) < share
+    known = np.unique(train.items)
+    items = train.items.copy()
+    items[is_noise] = rng.choice(known[train.catalogue.has_title[known]], int(is_noise.sum()))
+    return replace(train, items=items, source=None), is_noise
+
+
+def corrupted(spoiled: Sequences, is_noise: Bool, config: LabelledConfig) -> Labelled:
+    """Instances with known answers of a training part some of whose items were replaced by chance.
 
     An input goes with its target where neither of the two was replaced. Unlike `label`, nothing is asked of how often
     two items meet, so that co-occurrence may be evidence for these answers.
 
     Args:
-        train: Training sequences, some of whose items have a title.
-        config: How many instances, how long; those with an item that has no title are left out, and none is put there.
-        share: Of all interactions that are replaced, in (0, 1).
+        spoiled: See `spoil`.
+        is_noise: Likewise.
+        config: How many instances, how long; those with an item that has no title are left out.
     """
-    rng = np.random.default_rng([config.seed, 1])
-    titled = train.catalogue.has_title
-    is_noise = rng.random(train.n_interactions) < share
-    items = train.items.copy()
-    known = np.unique(train.items)
-    items[is_noise] = rng.choice(known[titled[known]], int(is_noise.sum()))
-    spoiled = replace(train, items=items, source=None)
+    titled = spoiled.catalogue.has_title
+    rng = np.random.default_rng([config.seed, 2])
     rows = rows_from_sequences(spoiled, config.max_length, "instance")
     whole = np.flatnonzero(titled[rows.items].all(1) & titled[rows.targets[:, -1]])
     rows = rows.select(np.sort(rng.permutation(whole)[: config.rows]))
     places = rows.row_id[:, None] - config.max_length + np.arange(config.max_length)
     relevant = ~(is_noise[places] | is_noise[rows.row_id][:, None])
-    return spoiled, Labelled(rows.row_id, rows.items, rows.targets[:, -1], relevant)
+    return Labelled(rows.row_id, rows.items, rows.targets[:, -1], relevant)
 
 
 class _Noise:

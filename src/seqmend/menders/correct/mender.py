@@ -1,5 +1,8 @@
 """LLM4RSR (AAAI 2025): the recommender says which instances it cannot judge, a language model corrects those.
 
+Where it is known what the recommender's doubt of a target is worth, instances whose target is noise more likely than
+not go unasked.
+
 Every uncertain instance is asked about once: which inputs go with the target? Those that do not are dropped. Where none
 does, the recommender's own candidates are asked about in turn, and the first that any input goes with takes the
 target's place; where no candidate fits either, the instance goes.
@@ -22,6 +25,7 @@ from seqmend.menders.correct.judges import Judge
 from seqmend.menders.correct.labelled import LabelledConfig, label
 from seqmend.menders.correct.prompt import Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
+from seqmend.menders.correct.targets import TargetNoise
 from seqmend.menders.correct.uncertain import (
     Float64,
     Int32,
@@ -47,6 +51,7 @@ class Instances:
         inputs: The L inputs that are asked about, int32 [R, L].
         closest: mco, the most co-occurrences of any input with the target, int64 [R].
         uncertainty: float64 [R] in [0, 1].
+        foreign: P(the target is noise) of every instance, float64 [R]; None where nobody knows.
         chosen: Numbers of those to ask about, the most uncertain first, int64 [U].
     """
 
@@ -54,6 +59,7 @@ class Instances:
     inputs: Int32
     closest: Int64
     uncertainty: Float64
+    foreign: Float64 | None
     chosen: Int64
 
 
@@ -71,6 +77,7 @@ class Corrector:
         memory: Summaries by item number, for the question.
         asker: Makes of a language model who is asked, where that is not a `Teacher` of this prompt: one that was tuned
             to the question, say.
+        targets: Tells which targets are noise; without it the language model alone does.
         progress: Told what is being done.
 
     Attributes:
@@ -86,6 +93,7 @@ class Corrector:
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     asker: Callable[[LanguageModel], Judge] | None = None
+    targets: TargetNoise | None = None
     progress: Progress = silent
     trust: float | None = field(init=False, default=None)
     spent: dict[str, Usage] = field(init=False, default_factory=dict[str, Usage])
@@ -144,12 +152,18 @@ class Corrector:
         closest = pair_counts(self._pairs, inputs, targets).max(axis=1, initial=0)
         if not len(rows):
             nothing = np.zeros(0, dtype=np.int64)
-            return Instances(rows, inputs, closest, nothing.astype(np.float64), nothing)
+            return Instances(rows, inputs, closest, nothing.astype(np.float64), None, nothing)
         self.progress("asking the recommender what it doubts", 0, 0)
-        doubts = uncertainty(config.signal, self.backbone, rows, closest, self.reliability, config.seed)
+        reliability = self.reliability
+        if reliability is None and (config.signal == "native" or self.targets is not None):
+            reliability = self.backbone.reliability(rows)
+        doubts = uncertainty(config.signal, self.backbone, rows, closest, reliability, config.seed)
+        foreign = None
+        if self.targets is not None and reliability is not None and config.stages != "inputs":
+            foreign = self.targets.probability(inputs, targets, reliability.reliability)
         can_ask = titled[targets] & titled[inputs].any(axis=1)
         chosen = select(doubts, closest, rows.row_id, config.uncertain_share, can_ask)
-        return Instances(rows, inputs, closest, doubts, chosen)
+        return Instances(rows, inputs, closest, doubts, foreign, chosen)
 
     def judge(self, sequences: Sequences, judge: Judge | None = None) -> list[Correction]:
         """What becomes of every uncertain instance, the most uncertain first.
@@ -162,11 +176,12 @@ class Corrector:
         """
         config, teacher = self.config, judge or self.judge_of(sequences)
         found = self.uncertain(sequences)
+        places = [place for place, one in enumerate(found) if not one.is_doubted]
         with self.metered("inputs"):
-            verdicts = teacher.ask([Asked(one.questioned, one.target) for one in found], self.progress)
-        found = [
-            one.after(self._without_repeats(one, v), config.stages) for one, v in zip(found, verdicts, strict=True)
-        ]
+            verdicts = teacher.ask([Asked(found[n].questioned, found[n].target) for n in places], self.progress)
+        for place, verdict in zip(places, verdicts, strict=True):
+            one = found[place]
+            found[place] = one.after(self._without_repeats(one, verdict), config.stages)
         open_ = [place for place, one in enumerate(found) if one.action == "open"]
         if not open_:
             return found
@@ -206,9 +221,9 @@ class Corrector:
         return Ledger.propose(to_edits(corrections, sequences, self.trust, told, NAME), sequences, NAME)
 
     def uncertain(self, sequences: Sequences) -> list[Correction]:
-        """The instances that are asked about, the most uncertain first, and nothing answered yet."""
+        """The uncertain instances, the most uncertain first, and nothing answered yet."""
         all_ = self.instances(sequences)
-        return [
+        found = [
             Correction(
                 int(all_.rows.row_id[n]),
                 int(all_.rows.user[n]),
@@ -217,9 +232,12 @@ class Corrector:
                 int(all_.rows.targets[n, -1]),
                 float(all_.uncertainty[n]),
                 int(all_.closest[n]),
+                None if all_.foreign is None else float(all_.foreign[n]),
             )
             for n in all_.chosen.tolist()
         ]
+        goes = self.config.doubted == "drop"
+        return [replace(one, action="drop") if goes and one.is_doubted else one for one in found]
 
     def candidates(self, corrections: Sequence[Correction], sequences: Sequences) -> Int32:
         """Targets that the recommender would rather see, int32 [n corrections, n_candidates], the best first."""

@@ -20,8 +20,6 @@ from seqmend.menders.denoise.fusion import (
     WindowFusion,
     best_trust,
     blend,
-    estimate_noise_rate,
-    to_confidence,
 )
 from seqmend.menders.denoise.language import testimony
 from seqmend.menders.denoise.llm4dsr import window_testimony
@@ -45,6 +43,7 @@ from seqmend.menders.denoise.witnesses import (
     SINGLE_WITNESSES,
     features,
 )
+from seqmend.menders.noise_rate import estimate_noise_rate, to_confidence
 from seqmend.progress import Progress, silent
 
 NAME = "denoise"

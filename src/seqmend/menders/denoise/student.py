@@ -23,13 +23,13 @@ from seqmend.errors import InputError
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import Catalogue, Sequences
 from seqmend.menders.denoise.corruption import corrupt
-from seqmend.menders.denoise.fusion import estimate_noise_rate, to_confidence
 from seqmend.menders.denoise.mender import Denoiser
 from seqmend.menders.denoise.network import WindowNetwork
 from seqmend.menders.denoise.network_inputs import ItemTable, item_tables
 from seqmend.menders.denoise.networks import NetworkConfig, WindowNetworks, fresh_network
 from seqmend.menders.denoise.statistics import Float64
 from seqmend.menders.denoise.windows import Bool, Int32, Int64, cut, mean_by_position
+from seqmend.menders.noise_rate import estimate_noise_rate, to_confidence
 from seqmend.progress import Progress, silent
 
 _MODEL, _WEIGHTS = "student.json", "student.safetensors"

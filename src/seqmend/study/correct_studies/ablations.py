@@ -11,7 +11,13 @@ import numpy as np
 
 from seqmend.errors import InputError
 from seqmend.evaluation import metric_values, paired_bootstrap
-from seqmend.menders.correct import Correction, dropped, retargeted_to_first
+from seqmend.menders.correct import (
+    Correction,
+    doubted_dropped,
+    dropped,
+    least_sure_dropped,
+    retargeted_to_first,
+)
 from seqmend.progress import Progress, silent
 from seqmend.study.correct_studies.case import Case, Noise, identity, make_case, refuse_unusable
 from seqmend.study.correct_studies.noise import about, known
@@ -37,6 +43,8 @@ ARMS = (
     "targets_only",
     "no_rules",
     "dropped",
+    "doubted_dropped",
+    "least_sure_dropped",
     "weighted_down",
     "first_candidate",
     "random",
@@ -86,6 +94,8 @@ def correct_ablations(
     wanted = [arm for arm in ARMS if arm == "corrected" or arm in arms]
     rules = setting.config.correct.rules
     wanted = [arm for arm in wanted if arm != "no_rules" or (rules.columns and (rules.drop or rules.add))]
+    if setting.config.correct.known_noise is None:
+        wanted = [arm for arm in wanted if arm not in ("doubted_dropped", "least_sure_dropped")]
     if setting.config.language.encoder is None:
         wanted = [arm for arm in wanted if arm != "titles"]
     directory, config = setting.begin(out), setting.config
@@ -159,6 +169,10 @@ def _made(case: Case, corrections: list[Correction], arm: str) -> list[Correctio
             return case.with_settings(ruled=False).judge(case.train)
         case "dropped":
             return dropped(corrections)
+        case "doubted_dropped":
+            return doubted_dropped(corrections)
+        case "least_sure_dropped":
+            return least_sure_dropped(corrections)
         case "first_candidate":
             return retargeted_to_first(corrections, case.corrector.candidates(corrections, case.train))
         case _:

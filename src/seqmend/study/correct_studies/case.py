@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from pydantic import BaseModel, TypeAdapter
 
 from seqmend.errors import InputError
@@ -23,10 +24,10 @@ from seqmend.menders.correct import (
 )
 from seqmend.progress import Progress
 from seqmend.recommenders import BackboneConfig, TrainingConfig
-from seqmend.study.arms import HeldOut
+from seqmend.study.arms import ArmData, HeldOut
 from seqmend.study.config import RunConfig
 from seqmend.study.correct_studies.quality import Truth
-from seqmend.study.correcting import Recommender, at_same_rate, corrector_of
+from seqmend.study.correcting import Recommender, at_same_rate, corrector_of, target_noise
 from seqmend.study.denoise_studies.retraining import raw_arm
 from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
@@ -83,7 +84,8 @@ class Case:
     def with_settings(self, *, ruled: bool = True, **changes: Any) -> Corrector:
         """The corrector with other settings, or without rules; what it has asked before is in the journal."""
         config = self.config.correct.model_copy(update=changes)
-        made = corrector_of(config, self.taught, self.recommender, self.corrector.progress, ruled=ruled)
+        targets, progress = self.corrector.targets, self.corrector.progress
+        made = corrector_of(config, self.taught, self.recommender, targets, progress, ruled=ruled)
         return made.fit(self.train)
 
     def truth(self, corrections: Sequence[Correction]) -> Truth:
@@ -144,26 +146,33 @@ def make_case(
     config = setting.config.model_copy(update={"backbone": sized(setting.config, backbone), "form": "instance"})
     noisy = make_noise(setting.clean, *noise, seed, config.language.encoder, progress)
     held_out = HeldOut.of(noisy.split, setting.clean)
-    data = raw_arm(noisy)
-    arm = f"{backbone}-{noise[0]}-{noise[1]:g}-raw"
-    training = begin_training(
-        directory,
-        workers,
-        arm,
-        data,
-        held_out,
-        config.backbone,
-        "instance",
-        _to_the_end(config, seed, noisy.split.train),
-        watched=True,
-    )
-    ranks = finish_training(directory, training)
-    folder = kept_model(directory, arm, seed)
-    recommender = Recommender.load(folder, noisy.split.train)
+    name = f"{backbone}-{noise[0]}-{noise[1]:g}"
+
+    def recommended(arm: str, train: Sequences) -> tuple[Recommender, pl.DataFrame, Path]:
+        raw = raw_arm(noisy)
+        training = begin_training(
+            directory,
+            workers,
+            f"{name}-{arm}",
+            ArmData(train, raw.weights, raw.test_histories),
+            held_out,
+            config.backbone,
+            "instance",
+            _to_the_end(config, seed, noisy.split.train),
+            watched=True,
+        )
+        ranks = finish_training(directory, training)
+        folder = kept_model(directory, f"{name}-{arm}", seed)
+        return Recommender.load(folder, train), ranks, folder
+
+    recommender, ranks, folder = recommended("raw", noisy.split.train)
     config = config.model_copy(update={"correct": config.correct.model_copy(update={"seed": seed})})
     lesson = directory.path / "models" / f"taught-{noise[0]}-{noise[1]:g}-{seed}"  # the same for all backbones
     taught = teach(config, noisy.split.train, readers, lesson, progress)
-    corrector = corrector_of(config.correct, taught, recommender, progress).fit(noisy.split.train)
+    targets = target_noise(
+        config.correct, noisy.split.train, taught.learned, lambda train: recommended("spoiled", train)[0]
+    )
+    corrector = corrector_of(config.correct, taught, recommender, targets, progress).fit(noisy.split.train)
     ranks_raw = ranks["as_is"].to_numpy()
     return Case(seed, config, noisy, held_out, recommender, ranks_raw, folder, taught, corrector, readers)
 

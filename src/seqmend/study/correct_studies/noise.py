@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqmend.interactions import PADDING
-from seqmend.menders.correct import Correction, of_known_noise
+from seqmend.menders.correct import Correction, doubted_dropped, least_sure_dropped, of_known_noise
 from seqmend.progress import Progress, silent
 from seqmend.study.correct_studies.case import JUDGES, Case, Noise, identity, make_case, refuse_unusable
 from seqmend.study.correct_studies.quality import GROUPS, Outcome, Truth, counts_by_user, difference, quality
@@ -129,10 +129,12 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "quality": figures,
         "counts": counts,
         "actions": actions,
+        "doubted": sum(one.is_doubted for one in corrections),
+        "noise_rate": None if case.corrector.targets is None else case.corrector.targets.noise_rate,
         "cost": {
             "stages": spent,
             "cache_hits": case.taught.model.cache_hits,
-            "questions": sum(1 + len(one.trials) for one in corrections),
+            "questions": sum((one.verdict is not None) + len(one.trials) for one in corrections),
         },
     }
     if workers is None:
@@ -142,6 +144,9 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "oracle_uncertain": corrected(case, known(case, corrections, truth), "known"),
         **{judge: corrected(case, own, judge) for judge, own in by_judge.items()},
     }
+    if case.corrector.targets is not None:
+        for control in (doubted_dropped, least_sure_dropped):
+            data[control.__name__] = corrected(case, control(corrections), control.__name__)
     said["side_effects"] = {version: side_effects(case, made) for version, made in data.items()}
     versions = {version: Version(made) for version, made in data.items()}
     return Repetition(said, train_versions(directory, workers, case, f"{name}-noise", versions))
@@ -182,7 +187,7 @@ def _figures(repetitions: list[Repetition]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "quality": over_repetitions(said),
         "beside": beside(said),
-        "actions": [one["actions"] for one in said],
+        **{key: [one[key] for one in said] for key in ("actions", "doubted", "noise_rate")},
         "cost": [one["cost"] for one in said],
     }
     by_seed = [repetition.ranks for repetition in repetitions if repetition.ranks is not None]

@@ -69,7 +69,7 @@ class Outcome:
     """What corrections did to the same U instances.
 
     Attributes:
-        dropped: Inputs that went, bool [U, L]; all of an instance that went.
+        dropped: Inputs that went, bool [U, L]; none of an instance that went whole, for its target's sake.
         changed: Targets that went, bool [U].
         after: Targets that came, int32 [U]; 0 where none did.
         foreign: Probability that an input does not go with its own target, float64 [U, L]; NaN where none was given.
@@ -86,7 +86,6 @@ class Outcome:
         dropped = np.zeros((len(corrections), len(corrections[0].inputs)), dtype=bool)
         foreign = np.full(dropped.shape, np.nan)
         for row, one in enumerate(corrections):
-            dropped[row] = np.array(one.inputs) > 0 if one.action == "drop" else False
             dropped[row, one.dropped] = True
             if one.verdict is not None and one.verdict.probabilities is not None:
                 foreign[row, np.flatnonzero(one.asked)] = 1 - np.array(one.verdict.probabilities)
