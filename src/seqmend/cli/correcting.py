@@ -63,6 +63,12 @@ def correct(
     out_console.print(
         f"{said['uncertain']:,} of {said['instances']:,} training instances were uncertain: {done}", highlight=False
     )
+    if said["noise_rate"] is not None:
+        out_console.print(
+            f"{said['doubted']:,} of them went unasked, as their target is noise more likely than not; the log has an "
+            f"estimated {said['noise_rate']:.1%} of noise",
+            highlight=False,
+        )
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in said["edits"].items()) or "none"
     out_console.print(f"Edits: {kinds}", highlight=False)
     out_console.print(f"Ledger: [bold]{escape(str(out))}[/]", highlight=False)

@@ -54,6 +54,7 @@ class _Evidence(_Said):
     candidates: list[_Candidate] = []
     uncertainty: float = 0.0
     co_occurrence: int = 0
+    noise: float | None = None
 
 
 class _Bucket(_Part):
@@ -82,6 +83,8 @@ class _Spent(_Amounts):
 class _Figures(_Part):
     instances: int
     uncertain: int
+    doubted: int = 0
+    noise_rate: float | None = None
     actions: dict[str, int]
     picture: list[_Bucket]
     forecast: list[_Expected]
@@ -104,6 +107,7 @@ class ShownInstance:
         refused: Titles of the candidates that no input goes with.
         uncertainty: In [0, 1].
         closest: mco.
+        noise: P(the target is noise) where the instance went unasked for that.
     """
 
     user: str
@@ -116,6 +120,7 @@ class ShownInstance:
     refused: list[str]
     uncertainty: float
     closest: int
+    noise: float | None
 
 
 def write_correct_report(ledger: Path) -> Path:
@@ -196,6 +201,7 @@ def _shown(row: dict[str, Any], evidence: _Evidence) -> ShownInstance:
         refused=[clean_title(candidate.title) for candidate in evidence.candidates if not any(candidate.goes)],
         uncertainty=evidence.uncertainty,
         closest=evidence.co_occurrence,
+        noise=None if evidence.goes else evidence.noise,
     )
 
 

@@ -103,7 +103,7 @@ class Corrected:
         random: As many changes, dealt to the same instances by chance.
         corrections: What became of every uncertain instance.
         recommender: Who doubted them.
-        figures: As plain values: `instances, uncertain, noise_rate, actions, edits, picture, forecast, spent, llm`.
+        figures: As plain values: `instances, uncertain, doubted, noise_rate, actions, edits, picture, forecast, spent, llm`.
     """
 
     ledger: Ledger
@@ -187,6 +187,7 @@ def correct_split(
     figures = {
         "instances": len(recommender.rows),
         "uncertain": len(corrections),
+        "doubted": sum(one.is_doubted for one in corrections),
         "noise_rate": None if targets is None else targets.noise_rate,
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),

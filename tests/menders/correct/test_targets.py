@@ -79,7 +79,7 @@ def test_of_a_log_without_noise_hardly_a_target_is_doubted(many, company):
 
 def test_controls_drop_the_doubted_or_as_many_of_the_least_sure():
     found = [
-        Correction(n, 0, (1, 2), (True, True), 3, uncertainty, 1, foreign)
+        Correction(n, 0, (1, 2), (True, True), 3, uncertainty, 1, foreign=foreign)
         for n, (uncertainty, foreign) in enumerate([(0.9, 0.2), (0.8, 0.7), (0.7, None), (0.6, 0.5), (0.5, 0.9)])
     ]
     assert [one.action for one in doubted_dropped(found)] == ["keep", "drop", "keep", "keep", "drop"]

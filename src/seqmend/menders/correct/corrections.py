@@ -55,12 +55,12 @@ class Correction:
         target: The item.
         uncertainty: In [0, 1].
         closest: mco of the instance.
-        foreign: P(the target is noise), by what is known without a language model; None where nobody has said.
         verdict: On the inputs and the target; None where that was not asked.
         trials: Candidates in the order in which they were tried.
         action: What becomes of it; "open" until that is known. "unreadable" and "unasked" keep it.
         kept: Which of the L inputs stay.
         item_after: The new target, where there is one.
+        foreign: P(the target is noise), by what is known without a language model; None where nobody has said.
     """
 
     row_id: int
@@ -70,12 +70,12 @@ class Correction:
     target: int
     uncertainty: float
     closest: int
-    foreign: float | None = None
     verdict: Verdict | None = None
     trials: tuple[Trial, ...] = ()
     action: Action = "open"
     kept: tuple[bool, ...] = ()
     item_after: int | None = None
+    foreign: float | None = None
 
     @property
     def questioned(self) -> tuple[int, ...]:

@@ -232,7 +232,7 @@ class Corrector:
                 int(all_.rows.targets[n, -1]),
                 float(all_.uncertainty[n]),
                 int(all_.closest[n]),
-                None if all_.foreign is None else float(all_.foreign[n]),
+                foreign=None if all_.foreign is None else float(all_.foreign[n]),
             )
             for n in all_.chosen.tolist()
         ]
