@@ -17,7 +17,7 @@ from seqmend.study.readers import Readers
 SMALL = {
     "language": {"model": "smollm2-135m", "encoder": None},  # a stub answers
     "training": {"epochs": 2, "batch_size": 64},
-    "correct": {"uncertain_share": 0.15, "max_length": 4, "known_noise": None},
+    "correct": {"uncertain_share": 0.15, "max_length": 4, "known_noise": 0},
     "noise": None,
 }
 

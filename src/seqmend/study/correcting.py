@@ -103,7 +103,8 @@ class Corrected:
         random: As many changes, dealt to the same instances by chance.
         corrections: What became of every uncertain instance.
         recommender: Who doubted them.
-        figures: As plain values: `instances, uncertain, doubted, noise_rate, actions, edits, picture, forecast, spent, llm`.
+        figures: As plain values: `instances, uncertain, doubted, noise_rate, actions, edits, picture, forecast, spent,
+            llm`.
     """
 
     ledger: Ledger
@@ -214,9 +215,10 @@ def target_noise(
     company: LearnedScore,
     recommender_of: Callable[[Sequences], Recommender],
 ) -> TargetNoise | None:
-    """What the recommender's doubt of a target is worth, learned from a log whose noise is known; None = not wanted.
+    """What the recommender's doubt of a target is worth, learned from a log whose noise is known.
 
-    Half of the users are learned from, the others tell how much noise the log has of its own.
+    Half of the users are learned from, the others tell how much noise the log has of its own. None where that is not
+    wanted, or the log is too small.
 
     Args:
         config: Settings.
@@ -224,7 +226,7 @@ def target_noise(
         company: What goes with what in it.
         recommender_of: Trains a recommender like that of the training part on other training sequences.
     """
-    if config.known_noise is None or config.stages == "inputs":
+    if not config.known_noise or config.stages == "inputs":
         return None
     spoiled, is_noise = spoil(train, config.known_noise, config.seed)
     recommender = recommender_of(spoiled)

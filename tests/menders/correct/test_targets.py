@@ -77,6 +77,14 @@ def test_of_a_log_without_noise_hardly_a_target_is_doubted(many, company):
     assert (doubt.probability(inputs, targets, reliability) > 0.5).mean() < 0.02
 
 
+def test_of_a_tiny_log_nothing_is_told(many, company):
+    rng = np.random.default_rng(0)
+    spoiled, is_known = spoil(many, 0.2, 8)
+    inputs, targets, reliability, known, _ = (values[:60] for values in instances(spoiled, is_known, rng))
+    seen = witnesses(inputs, targets, reliability, company)
+    assert TargetNoise.learn(company, seen, known, np.arange(len(known)) % 2 == 0) is None
+
+
 def test_controls_drop_the_doubted_or_as_many_of_the_least_sure():
     found = [
         Correction(n, 0, (1, 2), (True, True), 3, uncertainty, 1, foreign=foreign)

@@ -59,6 +59,6 @@ def setting(log_files, make_config) -> Setting:
         *log_files,
         language={"model": "smollm2-135m", "encoder": None},  # never loaded
         training={"epochs": 2, "batch_size": 64},
-        correct={"uncertain_share": 0.2, "max_length": 4, "known_noise": None},
+        correct={"uncertain_share": 0.2, "max_length": 4, "known_noise": 0},
     )
     return Setting.read(config, silent, max_users=60)

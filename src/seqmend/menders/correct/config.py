@@ -21,7 +21,7 @@ _PAPER: dict[str, Any] = {
     "lazy": False,
     "unreadable": "none",
     "drop_repeats": True,
-    "known_noise": None,
+    "known_noise": 0.0,
 }
 _PAPER_RULES: dict[str, Any] = {"drop": True, "add": True, "drop_below": 1, "add_from": 4}
 _PAPER_GRADIENT: dict[str, Any] = {
@@ -195,7 +195,7 @@ class CorrectConfig(BaseModel):
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
         known_noise: Share of the interactions that are replaced by chance in a copy of the log, of which a second
-            recommender learns: what it doubts there tells which targets are noise here (see `TargetNoise`). None = a
+            recommender learns: what it doubts there tells which targets are noise here (see `TargetNoise`). 0 = a
             target is doubted by the language model alone (paper).
         doubted: What is done to an instance whose target is more likely noise than not: it goes, or the candidates are
             asked about.
@@ -227,7 +227,7 @@ class CorrectConfig(BaseModel):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     lazy: bool = True
     unmatched: Unmatched = "drop"
-    known_noise: float | None = Field(default=0.15, gt=0, lt=1)
+    known_noise: float = Field(default=0.15, ge=0, lt=1)
     doubted: Doubted = "drop"
     stages: Stages = "both"
     unreadable: Literal["keep", "none"] = "keep"

@@ -18,6 +18,7 @@ from seqmend.menders.noise_rate import estimate_noise_rate, to_confidence
 
 _BLOCK = 1 << 14
 _CERTAIN = 1e-4
+_LEAST_KNOWN = 10  # replaced targets to learn from, and as many to tell the log's own noise by
 
 Float32 = npt.NDArray[np.float32]
 
@@ -39,8 +40,10 @@ class TargetNoise:
     noise_rate: float
 
     @classmethod
-    def learn(cls, company: LearnedScore, seen: dict[str, Float64], is_noise: Bool, is_learned_from: Bool) -> Self:
-        """Learn from a log whose noise is known.
+    def learn(
+        cls, company: LearnedScore, seen: dict[str, Float64], is_noise: Bool, is_learned_from: Bool
+    ) -> Self | None:
+        """Learn from a log whose noise is known; None where so little of it is that nothing can be told.
 
         Args:
             company: What goes with what in the log that is to be judged.
@@ -49,6 +52,8 @@ class TargetNoise:
             is_learned_from: Instances to learn from; the others tell how much noise the log has of its own.
         """
         there = is_learned_from
+        if min(is_noise[there].sum(), is_noise[~there].sum()) < _LEAST_KNOWN:
+            return None
         weights = Weights.fit({name: values[there] for name, values in seen.items()}, is_noise[there])
         scores, is_replaced = weights.log_odds(seen)[~there], is_noise[~there]
         rate = estimate_noise_rate(scores[is_replaced], scores[~is_replaced])

@@ -94,7 +94,7 @@ def correct_ablations(
     wanted = [arm for arm in ARMS if arm == "corrected" or arm in arms]
     rules = setting.config.correct.rules
     wanted = [arm for arm in wanted if arm != "no_rules" or (rules.columns and (rules.drop or rules.add))]
-    if setting.config.correct.known_noise is None:
+    if not setting.config.correct.known_noise:
         wanted = [arm for arm in wanted if arm not in ("doubted_dropped", "least_sure_dropped")]
     if setting.config.language.encoder is None:
         wanted = [arm for arm in wanted if arm != "titles"]
