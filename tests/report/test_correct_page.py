@@ -9,7 +9,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import Sequences
 from seqmend.ledger import Ledger
 from seqmend.menders.correct import NAME, Correction, Prompt, Transcript, Trial, Verdict, to_edits
-from seqmend.menders.correct.transcript import Attempt, Epoch, Rewrite, Rung
+from seqmend.menders.correct.descent.transcript import Attempt, Epoch, Rewrite, Rung
 from seqmend.report import write_correct_report
 
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(2)</script>; None"

@@ -33,9 +33,9 @@ from seqmend.menders.correct import (
     write_prompt,
 )
 from seqmend.menders.correct.attributes import Attributes
-from seqmend.menders.correct.critic import Critic
-from seqmend.menders.correct.descent_cost import race_plan
-from seqmend.menders.correct.examiner import Errors
+from seqmend.menders.correct.descent.cost import race_plan
+from seqmend.menders.correct.descent.critic import Critic
+from seqmend.menders.correct.descent.examiner import Errors
 
 CONFIG = TextualGradientConfig(
     rows=200, n_validation=24, n_test=16, epochs=3, n_error_rows=6, n_select_rows=16, n_memory_pairs=4

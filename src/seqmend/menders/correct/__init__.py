@@ -11,9 +11,19 @@ from seqmend.menders.correct.controls import (
     retargeted_to_first,
 )
 from seqmend.menders.correct.corrections import Correction, Trial, to_edits
-from seqmend.menders.correct.descent_cost import forecast_descent
+from seqmend.menders.correct.descent import (
+    Descent,
+    LabelledParts,
+    Transcript,
+    choose_example,
+    choose_rules,
+    descend,
+    forecast_descent,
+    label_parts,
+    start_prompts,
+    write_prompt,
+)
 from seqmend.menders.correct.forecast import Part, forecast, pace
-from seqmend.menders.correct.gradient import Descent, LabelledParts, descend
 from seqmend.menders.correct.judges import (
     Judge,
     LearnedScore,
@@ -31,12 +41,9 @@ from seqmend.menders.correct.mender import NAME, Corrector, Instances
 from seqmend.menders.correct.prompt import Example, Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
-from seqmend.menders.correct.self_written import choose_rules, label_parts, write_prompt
 from seqmend.menders.correct.summaries import make_memory
 from seqmend.menders.correct.targets import TargetNoise, witnesses
-from seqmend.menders.correct.transcript import Transcript
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
-from seqmend.menders.correct.variants import choose_example, start_prompts
 
 __all__ = [
     "NAME",

@@ -10,7 +10,7 @@ from typing import Literal
 
 from seqmend.interactions import UNTITLED, Catalogue, clean_title
 from seqmend.llm import LanguageModel
-from seqmend.menders.correct.examiner import Errors, Pair
+from seqmend.menders.correct.descent.examiner import Errors, Pair
 from seqmend.menders.correct.parsing import inside
 from seqmend.menders.correct.prompt import Prompt
 from seqmend.menders.correct.summaries import first_line

@@ -13,15 +13,15 @@ import numpy as np
 
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.menders.correct.config import TextualGradientConfig
-from seqmend.menders.correct.critic import MODULES, Critic, Reasons
-from seqmend.menders.correct.descent_cost import forecast_descent, race_plan
-from seqmend.menders.correct.examiner import Errors, Examiner, Pair
+from seqmend.menders.correct.descent.cost import forecast_descent, race_plan
+from seqmend.menders.correct.descent.critic import MODULES, Critic, Reasons
+from seqmend.menders.correct.descent.examiner import Errors, Examiner, Pair
+from seqmend.menders.correct.descent.transcript import Attempt, Epoch, Means, Rewrite, Rung, Transcript
 from seqmend.menders.correct.labelled import Labelled
 from seqmend.menders.correct.memory import Memory
 from seqmend.menders.correct.prompt import Prompt
 from seqmend.menders.correct.question import Teacher
 from seqmend.menders.correct.summaries import believable
-from seqmend.menders.correct.transcript import Attempt, Epoch, Means, Rewrite, Rung, Transcript
 from seqmend.progress import Progress, silent
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from seqmend.interactions import Sequences
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import CorrectConfig
-from seqmend.menders.correct.gradient import Descent, LabelledParts, descend
+from seqmend.menders.correct.descent.gradient import Descent, LabelledParts, descend
+from seqmend.menders.correct.descent.variants import choose_example, start_prompts
 from seqmend.menders.correct.labelled import LabelledConfig, label
 from seqmend.menders.correct.memory import Memory
 from seqmend.menders.correct.question import Teacher
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
-from seqmend.menders.correct.variants import choose_example, start_prompts
 from seqmend.progress import Progress, silent
 
 
