@@ -12,7 +12,7 @@ from seqmend.cli.bench import bench
 from seqmend.cli.console import out_console
 from seqmend.cli.options import Model, configured
 from seqmend.cli.study_options import KeptStudy, names, numbers, study_options
-from seqmend.cli.study_tables import study_table
+from seqmend.cli.study_tables import STAR, starred, study_table
 from seqmend.errors import InputError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _compare(study: AugmentOptions, folder: str, arms: str | None, name: str) ->
         if (row["ranking"], row["metric"]) == ("full", "ndcg@10")
     }
     for backbone, other in dict.fromkeys((place[0], place[1]) for place in beside):
-        cells = (_difference(beside[backbone, other, group]) for group in columns)
+        cells = (starred(beside[backbone, other, group]) for group in columns)
         table.add_row(augment_arm_name(other), backbone, *cells)
     out_console.print(table)
     _print_evidence(figures)
@@ -201,7 +201,7 @@ def _print_evidence(figures: dict[str, Any]) -> None:
             f"{said['items_per_user']:.1f}",
             _number(said["weight"], 2),
             _number(trust and trust["mean"], 2),
-            _difference(gain, 3) if gain else "",
+            starred(gain, 3) if gain else "",
             f"{overlap['share']:.2%}" if overlap else "",
             f"{overlap['random']:.2%}" if overlap else "",
             _number(said["popularity"]["pseudo"], 0),
@@ -250,16 +250,7 @@ def _table(title: str, figures: dict[str, Any], names: tuple[str, ...], columns:
 
 def _cell(found: dict[str, Any], *, with_difference: bool = True) -> str:
     said = found["difference"]
-    return f"{found['mean']:.4f}" + (f"\n{_difference(said)}" if with_difference else "")
-
-
-def _difference(found: dict[str, Any], decimals: int = 4) -> str:
-    return f"{found['difference']:+.{decimals}f}".replace("0.", ".", 1) + _star(found)
-
-
-def _star(found: dict[str, Any]) -> str:
-    low, high = found["ci95"]
-    return "" if low <= 0 <= high else "*"
+    return f"{found['mean']:.4f}" + (f"\n{starred(said)}" if with_difference else "")
 
 
 def _foot(figures: dict[str, Any]) -> None:
@@ -267,7 +258,7 @@ def _foot(figures: dict[str, Any]) -> None:
     out_console.print(
         f"{figures['model'] or 'no language model'}; M = {figures['n_items']}, T = {figures['long_after']}, "
         f"beta = {figures['decay']:g}; short: up to {short} interactions, medium: up to {medium}; tail: the fewest; "
-        f"{len(figures['seeds'])} seed(s); second lines: difference to the raw log; * its 95 % interval excludes 0",
+        f"{len(figures['seeds'])} seed(s); second lines: difference to the raw log; {STAR}",
         style="dim",
         highlight=False,
     )

@@ -19,7 +19,7 @@ from seqmend.cli.study_options import (
     numbers,
     study_options,
 )
-from seqmend.cli.study_tables import gap, recovered, repetitions, spread, study_table
+from seqmend.cli.study_tables import STAR, gap, recovered, repetitions, spread, starred, study_table
 
 _Kind = Annotated[str, typer.Option("--kind", help="Of the injected noise; one that replaces.")]
 _Train = Annotated[bool, typer.Option("--train", help="Also train a backbone on every version of the instances.")]
@@ -75,9 +75,13 @@ def correct_noise(
                 is_first = group == "all"
                 table.add_row(_judge(judge) if is_first else "", group, *(spread(row[key]) for key in _QUALITY_KEYS))
         out_console.print(table)
+        headings = [name for name, key in zip(_QUALITY, _QUALITY_KEYS, strict=True) if key in studies.COMPARED]
+        table = study_table("Model minus every other judge", figures, ("judge", "mco"), headings)
         for judge, groups in found["beside"].items():
-            said = ", ".join(f"{key.replace('_', ' ')} {gap(lost)}" for key, lost in groups["all"].items())
-            out_console.print(f"Model minus {_judge(judge)}: {said}", highlight=False)
+            for group, lost in groups.items():
+                cells = (starred(lost[key], 3) for key in _QUALITY_KEYS if key in studies.COMPARED)
+                table.add_row(_judge(judge) if group == "all" else "", group, *cells)
+        out_console.print(table)
         if ranking := found.get("ranking"):
             out_console.print(_ranking(f"Retrained {backbone}", figures, ranking))
             per_percent = found["efficiency"]["questions_per_percent"]
@@ -229,7 +233,7 @@ def _version(version: str) -> str:
 def _foot(figures: dict[str, Any]) -> None:
     out_console.print(
         f"{figures['model']}, teacher {figures['teacher']}; {figures['uncertain_share']:.0%} of the instances asked "
-        f"about; {repetitions(figures)}",
+        f"about; {repetitions(figures)}; {STAR}",
         style="dim",
         highlight=False,
     )

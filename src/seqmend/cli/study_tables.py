@@ -7,6 +7,8 @@ from rich.table import Table
 
 _WIDE = 6
 
+STAR = "* its 95 % interval excludes 0"
+
 
 def study_table(title: str, figures: dict[str, Any], names: Sequence[str], columns: Sequence[str]) -> Table:
     """An empty table that says what was studied.
@@ -48,6 +50,15 @@ def gap(found: dict[str, Any], decimals: int = 3) -> str:
         return ""
     low, high = found["ci95"]
     return f"{found['difference']:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+
+
+def starred(found: dict[str, Any], decimals: int = 4) -> str:
+    """A difference in few characters; see `STAR`."""
+    if found["difference"] is None:
+        return ""
+    low, high = found["ci95"]
+    said = f"{found['difference']:+.{decimals}f}".replace("0.", ".", 1)
+    return said if low <= 0 <= high else f"{said}*"
 
 
 def recovered(share: dict[str, Any] | None) -> str:

@@ -23,7 +23,7 @@ from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory
 
 BACKBONES = ("sasrec", "gru4rec", "berd")
-COMPARED = ("precision", "recall", "f1", "hit_rate")
+COMPARED = ("precision", "recall", "f1", "target_precision", "target_recall", "hit_rate")
 
 
 def correct_noise(
@@ -69,7 +69,7 @@ def correct_noise(
     with pool(jobs or default_jobs(work), progress) as workers:
         for seed in config.seeds:
             for backbone in identities:
-                key = [*identity(setting, noise, seed, backbone), judges, train]
+                key = [*identity(setting, noise, seed, backbone), judges, train, COMPARED]
 
                 def make(seed: int = seed, backbone: str = backbone) -> Repetition:
                     case = make_case(setting, noise, seed, backbone, readers, directory, workers, progress)

@@ -136,12 +136,14 @@ def counts_by_user(truth: Truth, outcome: Outcome, n_users: int) -> dict[str, di
     """What intervals are resampled from: by group, sums over each user's instances.
 
     Returns:
-        By group `rights, dropped, noise` (inputs) and `hits, targets`, each of length `n_users`.
+        By group `rights, dropped, noise` (inputs) and `caught, changed, hits, targets`, each of length `n_users`.
     """
     parts = {
         "rights": (truth.inputs & outcome.dropped).sum(1),
         "dropped": outcome.dropped.sum(1),
         "noise": truth.inputs.sum(1),
+        "caught": truth.targets & outcome.changed,
+        "changed": outcome.changed,
         "hits": truth.targets & (outcome.after == truth.before),
         "targets": truth.targets,
     }
@@ -160,7 +162,7 @@ def difference(ours: dict[str, Float64], theirs: dict[str, Float64], key: str) -
     Args:
         ours: See `counts_by_user`, summed over repetitions.
         theirs: Of the same instances.
-        key: "precision", "recall", "f1" or "hit_rate".
+        key: "precision", "recall", "f1", "target_precision", "target_recall" or "hit_rate".
 
     Returns:
         `difference, ci95`; None where there is nothing to measure.
@@ -188,6 +190,10 @@ def _figure(counts: dict[str, Float64], weights: Float64, key: str) -> Float64:
             return total["rights"] / total["noise"]
         case "f1":
             return 2 * total["rights"] / (total["dropped"] + total["noise"])
+        case "target_precision":
+            return total["caught"] / total["changed"]
+        case "target_recall":
+            return total["caught"] / total["targets"]
         case _:
             return total["hits"] / total["targets"]
 
