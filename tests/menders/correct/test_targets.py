@@ -77,6 +77,17 @@ def test_of_a_log_without_noise_hardly_a_target_is_doubted(many, company):
     assert (doubt.probability(inputs, targets, reliability) > 0.5).mean() < 0.02
 
 
+def test_where_noise_cannot_be_told_no_target_is_doubted(many, company):
+    rng = np.random.default_rng(0)
+    spoiled, is_known = spoil(many, 0.2, 8)
+    inputs, targets, reliability, known, users = instances(spoiled, is_known, rng)
+    told = witnesses(inputs, targets, reliability, company)
+    nothing = {name: rng.permutation(values) for name, values in told.items()}
+    doubt = TargetNoise.learn(company, nothing, known, rng.random(len(many))[users] < 0.5)
+    assert doubt.noise_rate <= doubt.replaced_share
+    assert (doubt.probability(inputs, targets, reliability) < 0.5).all()
+
+
 def test_of_a_tiny_log_nothing_is_told(many, company):
     rng = np.random.default_rng(0)
     spoiled, is_known = spoil(many, 0.2, 8)

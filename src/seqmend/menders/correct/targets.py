@@ -31,7 +31,8 @@ class TargetNoise:
         company: What goes with what in the log.
         weights: Of what is seen of an instance, for P(replaced on purpose).
         replaced_share: Share of the instances that they were learned from whose target was replaced.
-        noise_rate: Estimated share of noise among the log's own targets.
+        noise_rate: Estimated share of noise among the log's own targets; never more than was put there. Where noise is
+            hard to tell the estimate is only a bound from above, by which most targets would be doubted.
     """
 
     company: LearnedScore
@@ -57,7 +58,8 @@ class TargetNoise:
         weights = Weights.fit({name: values[there] for name, values in seen.items()}, is_noise[there])
         scores, is_replaced = weights.log_odds(seen)[~there], is_noise[~there]
         rate = estimate_noise_rate(scores[is_replaced], scores[~is_replaced])
-        return cls(company, weights, float(is_noise[there].mean()), rate)
+        put_there = float(is_noise[there].mean())
+        return cls(company, weights, put_there, min(rate, put_there))
 
     def probability(self, inputs: Int32, targets: Int32, reliability: Float32) -> Float64:
         """P(noise) of every target, float64 [R].
