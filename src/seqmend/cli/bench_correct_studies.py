@@ -82,6 +82,7 @@ def correct_noise(
                 cells = (starred(lost[key], 3) for key in _QUALITY_KEYS if key in studies.COMPARED)
                 table.add_row(_judge(judge) if group == "all" else "", group, *cells)
         out_console.print(table)
+        out_console.print(STAR, style="dim", highlight=False)
         if ranking := found.get("ranking"):
             out_console.print(_ranking(f"Retrained {backbone}", figures, ranking))
             per_percent = found["efficiency"]["questions_per_percent"]
@@ -233,7 +234,7 @@ def _version(version: str) -> str:
 def _foot(figures: dict[str, Any]) -> None:
     out_console.print(
         f"{figures['model']}, teacher {figures['teacher']}; {figures['uncertain_share']:.0%} of the instances asked "
-        f"about; {repetitions(figures)}; {STAR}",
+        f"about; {repetitions(figures)}",
         style="dim",
         highlight=False,
     )

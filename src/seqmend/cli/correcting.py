@@ -65,8 +65,8 @@ def correct(
     )
     if said["noise_rate"] is not None:
         out_console.print(
-            f"{said['doubted']:,} of them went unasked, as their target is noise more likely than not; the log has an "
-            f"estimated {said['noise_rate']:.1%} of noise",
+            f"{said['doubted']:,} of them have a target that is noise more likely than not, and their inputs were not "
+            f"asked about; the log is taken to have {said['noise_rate']:.1%} of noise",
             highlight=False,
         )
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in said["edits"].items()) or "none"

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 
 from seqmend.menders.correct import (
@@ -41,6 +44,19 @@ def test_witnesses_leave_padding_out(many, company):
     assert seen["belief"].tolist() == pytest.approx([0.2, 1.0])
     assert seen["doubt"][0] == pytest.approx(np.log(0.8))
     assert np.isfinite(seen["doubt"][1])
+
+
+def test_a_row_of_masked_inputs_says_nothing(many, company):
+    inputs, target = np.zeros((1, L), dtype=np.int32), many.items[:1].astype(np.int32)
+    seen = witnesses(inputs, target, np.array([0.5], np.float32), company)
+    assert [seen[name].tolist() for name in ("company", "best", "second")] == [[0.0]] * 3
+
+
+def test_without_titles_nothing_is_replaced(many):
+    titles = pl.Series([None] * len(many.catalogue.titles), dtype=pl.String)
+    spoiled, is_noise = spoil(replace(many, catalogue=replace(many.catalogue, titles=titles)), 0.5, 0)
+    assert not is_noise.any()
+    assert spoiled.items.tolist() == many.items.tolist()
 
 
 @pytest.mark.parametrize("own_noise", [0.05, 0.2])

@@ -40,9 +40,14 @@ def test_one_who_knows_the_kinds_undoes_noise_that_chance_does_not(setting, aske
     assert "Chance" in drawn(figures)
 
 
-def test_noise_targets_are_known_by_the_doubt_of_them(setting, asked, tmp_path):
+@pytest.fixture
+def doubting(setting):
+    """Settings by which targets that are likely noise go unasked."""
     correct = setting.config.correct.model_copy(update={"known_noise": 0.2, "uncertain_share": 0.3})
-    doubting = replace(setting, config=setting.config.model_copy(update={"correct": correct}))
+    return replace(setting, config=setting.config.model_copy(update={"correct": correct}))
+
+
+def test_noise_targets_are_known_by_the_doubt_of_them(doubting, asked, tmp_path):
     figures = correct_noise(doubting, NOISE, tmp_path, backbones=["sasrec"], judges=["model", "random"], train=True)
     found = figures["backbones"]["sasrec"]
     of = {judge: groups["all"] for judge, groups in found["quality"].items()}
@@ -79,6 +84,19 @@ def test_every_signal_chooses_as_many(setting, asked, tmp_path):
     assert rows["native", 0.1]["instances"]["mean"] < rows["native", 0.3]["instances"]["mean"]
     assert rows["native", 0.1]["spoiled"]["mean"] > rows["random", 0.1]["spoiled"]["mean"]
     assert "Whom to ask about" in drawn(figures)
+
+
+def test_what_is_doubted_costs_no_question(doubting, asked, tmp_path):
+    figures = correct_selection(doubting, NOISE, tmp_path, signals=["native"], shares=[0.3])
+    (row,) = figures["rows"]
+    assert 0 < row["calls"]["mean"] < row["instances"]["mean"]
+
+
+def test_variants_of_the_question_leave_what_is_doubted_alone(doubting, asked, tmp_path):
+    figures = correct_prompts(doubting, NOISE, tmp_path, variants=["shuffled_titles"])
+    of = {variant: groups["all"] for variant, groups in figures["quality"].items()}
+    assert of["model"]["f1"]["mean"] > of["shuffled_titles"]["f1"]["mean"] + 0.2
+    assert of["shuffled_titles"]["target_recall"]["mean"] > 0.5
 
 
 def test_versions_are_trained_with_equally_many_steps(setting, asked, tmp_path):

@@ -88,6 +88,11 @@ class Correction:
         return self.foreign is not None and self.foreign > _EVEN
 
     @property
+    def n_questions(self) -> int:
+        """How many questions were answered about the instance."""
+        return (self.verdict is not None) + len(self.trials)
+
+    @property
     def dropped(self) -> list[int]:
         """Columns of the inputs that go."""
         if self.action not in ("filter", "retarget"):

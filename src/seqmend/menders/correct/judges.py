@@ -176,6 +176,8 @@ class LearnedScore:
 
     def log_odds(self, inputs: Int64, targets: Int64) -> Float64:
         """The same as log-odds."""
+        if not len(inputs):
+            return np.zeros(0)
         others = _others(self.pairs, inputs, targets)
         return self.classifier.decision_function(_features(self.pairs, self.scores, inputs, targets, others))
 

@@ -147,15 +147,17 @@ def spoil(train: Sequences, share: float, seed: int) -> tuple[Sequences, Bool]:
     """The training part with some of its items replaced by chance, and which of its interactions were, bool [N].
 
     Args:
-        train: Training sequences, some of whose items have a title; none that has no title is put there.
+        train: Training sequences. No item without a title is put there; where none has one, nothing is replaced.
         share: Of all interactions that are replaced, in (0, 1).
         seed: Of the draws.
     """
     rng = np.random.default_rng([seed, 1])
     is_noise = rng.random(train.n_interactions) < share
     known = np.unique(train.items)
+    titled = known[train.catalogue.has_title[known]]
+    is_noise &= len(titled) > 0
     items = train.items.copy()
-    items[is_noise] = rng.choice(known[train.catalogue.has_title[known]], int(is_noise.sum()))
+    items[is_noise] = rng.choice(titled, int(is_noise.sum()))
     return replace(train, items=items, source=None), is_noise
 
 

@@ -236,8 +236,9 @@ class Corrector:
             )
             for n in all_.chosen.tolist()
         ]
-        goes = self.config.doubted == "drop"
-        return [replace(one, action="drop") if goes and one.is_doubted else one for one in found]
+        if self.config.doubted == "drop":
+            return [replace(one, action="drop") if one.is_doubted else one for one in found]
+        return found
 
     def candidates(self, corrections: Sequence[Correction], sequences: Sequences) -> Int32:
         """Targets that the recommender would rather see, int32 [n corrections, n_candidates], the best first."""

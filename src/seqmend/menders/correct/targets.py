@@ -80,7 +80,7 @@ def witnesses(inputs: Int32, targets: Int32, reliability: Float32, company: Lear
     the best of them and with the second (the best again where there is one input); how often it was chosen.
 
     Args:
-        inputs: int32 [R, L], 0 = padding; at least one in every row.
+        inputs: int32 [R, L], 0 = padding or masked.
         targets: int32 [R].
         reliability: float32 [R], in [0, 1].
         company: What goes with what.
@@ -91,8 +91,9 @@ def witnesses(inputs: Int32, targets: Int32, reliability: Float32, company: Lear
         is_input = inputs[rows] != PADDING
         of_inputs = np.broadcast_to(targets[rows, None], is_input.shape)[is_input].astype(np.int64)
         odds: Float64 = np.full(is_input.shape, -np.inf)
+        odds[~is_input.any(axis=1)] = 0.0  # of a row all of whose inputs are masked nothing is known
         odds[is_input] = company.log_odds(inputs[rows][is_input].astype(np.int64), of_inputs)
-        mean[rows] = np.where(is_input, odds, 0).sum(1) / is_input.sum(1)
+        mean[rows] = np.where(is_input, odds, 0).sum(1) / np.maximum(is_input.sum(1), 1)
         odds.sort(axis=1)
         best[rows] = odds[:, -1]
         of_two = odds[:, -min(2, odds.shape[1])]

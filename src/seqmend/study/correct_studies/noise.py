@@ -134,7 +134,7 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "cost": {
             "stages": spent,
             "cache_hits": case.taught.model.cache_hits,
-            "questions": sum((one.verdict is not None) + len(one.trials) for one in corrections),
+            "questions": sum(one.n_questions for one in corrections),
         },
     }
     if workers is None:

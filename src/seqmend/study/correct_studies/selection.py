@@ -106,9 +106,8 @@ def _measure(
         corrections = corrector.judge(case.train)
         truth, found, _ = measured(case, corrections, {"model": corrections})
         spoiled = truth.inputs.any(axis=1) | truth.targets
-        asked = sum(1 + len(one.trials) for one in corrections)
-        place = _named(signal, share)
-        figures[place] = {**found["model"]["all"], "spoiled": float(np.mean(spoiled)), "calls": float(asked)}
+        place, calls = _named(signal, share), float(sum(one.n_questions for one in corrections))
+        figures[place] = {**found["model"]["all"], "spoiled": float(np.mean(spoiled)), "calls": calls}
         versions[place] = Version(corrected(case, corrections, place))
     if workers is None:
         return Repetition(figures)
