@@ -141,6 +141,25 @@ def test_correct_works_after_denoise_on_single_instances(make_log, make_config, 
     assert said["uncertain"] > 0
 
 
+def test_a_served_model_is_asked_by_every_mender(make_log, make_config, served, tmp_path):
+    server = {"base_url": f"{served}/exact/v1"}
+    config = make_config(
+        *make_log(tmp_path, n_users=40, length=8),
+        menders=["denoise", "augment"],
+        language={"model": "server:tiny", "encoder": None, "server": server},
+        denoise={**SMALL, "language_windows": 10, "corruption_rounds": 6},
+        augment={"sample_users": 0, "n_items": 2, "n_candidates": 4, "n_recovery": 3, "selection": "model"},
+        training={"epochs": 1},
+        seeds=[0],
+        arms=["raw", "mended"],
+    )
+    metrics = run(config, tmp_path / "run")
+    assert metrics["llm"]["model"].endswith("exact")
+    for name in ("denoise", "augment-mended"):
+        said = json.loads((tmp_path / "run" / "stages" / f"{name}.json").read_text("utf-8"))
+        assert said["llm"]["calls"] > 0, name
+
+
 @pytest.mark.parametrize(
     ("menders", "message"),
     [
