@@ -65,7 +65,9 @@ def main() -> None:
                 elif self.path == "/exact/v1/embeddings":
                     vectors = [v.tolist() for v in model.embed(body["input"])]
                     data = [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)]
-                    self.reply(200, {"data": data[::-1]})  # as told by their index, in any order
+                    read = sum(len(model.tokenizer(text)["input_ids"]) for text in body["input"])
+                    # As told by their index, in any order.
+                    self.reply(200, {"data": data[::-1], "usage": {"prompt_tokens": read}})
                 else:
                     self.reply(404, {"error": {"message": "no such place"}})
 

@@ -62,3 +62,14 @@ def test_what_cannot_be_foreseen_is_refused(log_files, make_config, tiny_folder)
     published = config.denoise.model_copy(update={"method": "llm4dsr"})
     with pytest.raises(InputError, match="cannot be foreseen"):
         estimate(config.model_copy(update={"denoise": published}))
+
+
+def test_a_served_model_is_foreseen_to_take_what_the_same_one_takes_here(log_files, make_config, tiny_folder, served):
+    here = estimate(settings(log_files, make_config, tiny_folder), rate=1000)
+    server = {"base_url": f"{served}/exact/v1"}
+    afar = estimate(settings(log_files, make_config, "server:tiny", server=server, prompt_price=2.0))
+    assert [part["calls"] for part in afar["parts"]] == [part["calls"] for part in here["parts"]]
+    for part, same in zip(afar["parts"], here["parts"], strict=True):
+        assert n_tokens(part) == pytest.approx(n_tokens(same), rel=0.15), part["purpose"]
+    assert afar["total"]["money"] == pytest.approx(2e-6 * afar["total"]["prompt_tokens"])
+    assert set(afar["rates"]) == set(here["rates"])

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from seqmend.cli.app import app
 from seqmend.cli.console import JsonFile, out_console, showing, write_figures
+from seqmend.cli.cost import cost_cells
 from seqmend.cli.options import Config, Model, Set, configured, data_options
 
 
@@ -52,13 +53,13 @@ def augment(
 
 
 def _show_cost(said: dict[str, Any]) -> None:
+    is_priced = said["total"]["money"] > 0
     table = Table(box=None, header_style="bold")
     table.add_column("the language model would be asked about")
-    for column in ("calls", "tokens", "seconds"):
+    for column in ("calls", "tokens", "seconds", *(("money",) if is_priced else ())):
         table.add_column(column, justify="right")
     for part in [*said["parts"], {"purpose": "together", **said["total"]}]:
-        tokens = part["prompt_tokens"] + part["completion_tokens"]
-        table.add_row(part["purpose"], f"{part['calls']:,}", f"{tokens:,}", f"{part['seconds']:,.0f}")
+        table.add_row(part["purpose"], *cost_cells(part, is_priced))
     if said["parts"]:
         out_console.print(table)
     speed = "no language model is asked" if said["rate"] is None else f"{said['rate']:,.0f} tokens per second"

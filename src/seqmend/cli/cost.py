@@ -1,4 +1,4 @@
-"""The answer of `seqmend run --dry-run`."""
+"""What `--dry-run` answers."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ def show_cost(figures: dict[str, Any]) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for part in figures["parts"]:
         windows = "" if part["windows"] is None else f"{part['windows']:,} of {part['windows_total']:,}"
-        table.add_row(_named(part), windows, *_cells(part, is_priced))
+        table.add_row(_named(part), windows, *cost_cells(part, is_priced))
     if figures["parts"]:
-        table.add_row("at most, together", "", *_cells(figures["total"], is_priced), style="bold")
+        table.add_row("at most, together", "", *cost_cells(figures["total"], is_priced), style="bold")
         out_console.print(table)
         if figures["rates"]:
             rates = ", ".join(f"{method} {rate:,.0f}" for method, rate in figures["rates"].items())
@@ -57,7 +57,8 @@ def _named(part: dict[str, Any]) -> str:
     return _PURPOSES.get(purpose, purpose).format(view={"train": "training"}.get(part["view"], part["view"]))
 
 
-def _cells(used: dict[str, Any], is_priced: bool) -> list[str]:
+def cost_cells(used: dict[str, Any], is_priced: bool) -> list[str]:
+    """Calls, tokens, seconds and, where tokens have a price, money."""
     tokens = used["prompt_tokens"] + used["completion_tokens"]
     cells = [f"{used['calls']:,}", f"{tokens:,}", f"{used['seconds']:,.0f}"]
     return [*cells, f"{used['money']:,.4g}"] if is_priced else cells

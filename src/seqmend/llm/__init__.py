@@ -1,7 +1,7 @@
 """Language models and sentence encoders: what they may be asked, who answers, and the journal of the answers."""
 
 from seqmend.llm.adapt import Adaptation, LoRAConfig, adapt
-from seqmend.llm.counting import CountingModel
+from seqmend.llm.counting import CountingModel, Pace
 from seqmend.llm.encoder import SentenceEncoder
 from seqmend.llm.journal import Budget, Journal, JournaledModel
 from seqmend.llm.local import LocalModel
@@ -33,6 +33,7 @@ __all__ = [
     "LanguageModel",
     "LoRAConfig",
     "LocalModel",
+    "Pace",
     "Passage",
     "PassageScore",
     "Question",

@@ -58,13 +58,14 @@ class _Vector(BaseModel):
     embedding: list[float]
 
 
-class _Vectors(BaseModel):
-    data: list[_Vector]
-
-
 class _Usage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+class _Vectors(BaseModel):
+    data: list[_Vector]
+    usage: _Usage | None = None
 
 
 class Reply(BaseModel):
@@ -96,7 +97,7 @@ class Reply(BaseModel):
         """Tokens as the server counts them, or by the length of what was asked and written."""
         if self.usage is not None:
             return Usage(0, self.usage.prompt_tokens, self.usage.completion_tokens)
-        return Usage(0, *(-(-len(text.encode()) // _BYTES_PER_TOKEN) for text in (asked, self.text)))
+        return Usage(0, _roughly(asked), _roughly(self.text))
 
     def next_token(self) -> dict[str, float]:
         """Log-probabilities of the likeliest first written tokens by their text; empty where the server tells none."""
@@ -168,19 +169,26 @@ class ReadText:
         )
 
 
-def read_vectors(text: str, n: int) -> list[list[float]]:
-    """The embeddings of a reply in the order of the texts, whatever order they came in.
+def read_vectors(text: str, asked: Sequence[str]) -> tuple[list[list[float]], int]:
+    """The embeddings of a reply in the order of the texts, whatever order they came in, and the tokens that were read.
 
     Raises:
         ValueError: One is missing, or two that differ are of the same text.
     """
+    reply, n = _Vectors.model_validate_json(text), len(asked)
     found: dict[int, list[float]] = {}
-    for vector in _Vectors.model_validate_json(text).data:
+    for vector in reply.data:
         if found.setdefault(vector.index, vector.embedding) != vector.embedding:
             raise ValueError(f"two embeddings of text {vector.index}")
     if sorted(found) != list(range(n)):
         raise ValueError(f"{len(found)} embeddings of {n} texts")
-    return [found[index] for index in range(n)]
+    n_tokens = reply.usage.prompt_tokens if reply.usage else sum(map(_roughly, asked))
+    return [found[index] for index in range(n)], n_tokens
+
+
+def _roughly(text: str) -> int:
+    """Tokens of a text that nobody has counted."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
 def _place(text: str, at: int, token: str) -> tuple[int, int] | None:

@@ -179,8 +179,8 @@ class ServerModel:
 
         async def some(session: Session, part: list[str]) -> list[list[float]]:
             request = {"model": self.model, "input": part, "encoding_format": "float"}
-            found = await session.send(EMBEDDINGS, request, lambda reply: read_vectors(reply, len(part)))
-            self.usage.prompt_tokens += sum(-(-len(text.encode()) // 4) for text in part)
+            found, n_tokens = await session.send(EMBEDDINGS, request, lambda reply: read_vectors(reply, part))
+            self.usage.prompt_tokens += n_tokens
             return found
 
         parts = [list(texts[begin : begin + _TEXTS_AT_ONCE]) for begin in range(0, len(texts), _TEXTS_AT_ONCE)]

@@ -14,7 +14,7 @@ from seqmend.evaluation import mean_interval
 from seqmend.files import write_atomic, write_json
 from seqmend.interactions import PADDING, Sequences, Split
 from seqmend.ledger import Ledger
-from seqmend.llm import JournaledModel, LocalModel, Usage
+from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage
 from seqmend.menders.augment import Augmentation, AugmentConfig, Augmenter, Status, generated, tune
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import Backbone
@@ -212,7 +212,7 @@ def seen_part(config: RunConfig, split: Split) -> Sequences:
     return before_test(split) if config.augment.sees_validation else split.train
 
 
-def resolved_settings(config: RunConfig, model: JournaledModel | None) -> AugmentConfig:
+def resolved_settings(config: RunConfig, model: LanguageModel | None) -> AugmentConfig:
     """The settings as they fit the model: one that is served, or was tuned to the question, is asked."""
     augment, is_served = config.augment, config.language.served_model is not None
     changes: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from seqmend.evaluation import Histories
 from seqmend.files import write_json
 from seqmend.interactions import Sequences, Split
 from seqmend.ledger import Ledger
-from seqmend.llm import CountingModel, JournaledModel, LocalModel, Usage
+from seqmend.llm import CountingModel, JournaledModel, Usage
 from seqmend.menders.correct import (
     NAME,
     Asked,
@@ -352,16 +352,13 @@ def amounts(used: Usage) -> dict[str, Any]:
 
 def _expected(corrector: Corrector, train: Sequences, model: JournaledModel) -> list[dict[str, Any]]:
     """What will be asked: `stage, least, most`, each `calls, tokens, seconds`; None where that cannot be known."""
-    inner = model.model
-    rate = pace(corrector, train)
-    counting = CountingModel(inner.tokenizer if isinstance(inner, LocalModel) else None)
-    counting.capability = model.capability
+    found = pace(corrector, train, CountingModel.of(model.model))
 
-    def told(used: Usage) -> dict[str, Any]:
-        tokens = used.tokens if isinstance(inner, LocalModel) else None
-        return {"calls": used.calls, "tokens": tokens, "seconds": tokens / rate if tokens and rate else None}
+    def told(counted: Usage) -> dict[str, Any]:
+        used = found.of(counted) if found else counted
+        return {"calls": used.calls, "tokens": used.tokens, "seconds": used.seconds if found else None}
 
-    parts: list[Part] = forecast(corrector, train, counting)
+    parts: list[Part] = forecast(corrector, train, CountingModel.of(model.model))
     return [{"stage": part.stage, "least": told(part.least), "most": told(part.most)} for part in parts]
 
 

@@ -9,7 +9,6 @@ from seqmend.llm import (
     Encoder,
     Journal,
     JournaledModel,
-    LanguageModel,
     LocalModel,
     SentenceEncoder,
     ServerModel,
@@ -25,6 +24,21 @@ class Readers:
 
     encoder: Encoder | None
     model: JournaledModel | None
+
+
+def load_model(
+    language: LanguageConfig,
+    progress: Progress,
+    adapter: Path | None = None,
+    needs: Sequence[str] = ("score", "embed"),
+) -> LocalModel | ServerModel:
+    """The language model that the settings name, without a journal and whatever it costs; see `load_readers`."""
+    if language.served_model is not None:
+        served = ServerModel.connect(language.served_model, language.server)
+        served.require(*needs)
+        return served
+    assert language.model is not None
+    return LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter, progress=progress)
 
 
 def load_readers(
@@ -54,11 +68,6 @@ def load_readers(
         encoder = SentenceEncoder.load(assets.resolve(language.encoder, "encoder", progress))
     if language.model is None:
         return Readers(encoder, None)
-    model: LanguageModel
-    if language.served_model is not None:
-        model = ServerModel.connect(language.served_model, language.server)
-        model.require(*needs)
-    else:
-        model = LocalModel.load(assets.resolve(language.model, "model", progress), adapter=adapter)
+    model = load_model(language, progress, adapter, needs)
     asked = JournaledModel(model, Journal(journal), language.budget(), progress=progress, account=account)
     return Readers(encoder, asked)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from seqmend.interactions import PADDING, Sequences
-from seqmend.llm import CountingModel, Usage
+from seqmend.llm import CountingModel, Pace, Usage
 from seqmend.menders.correct.mender import Corrector
 from seqmend.menders.correct.question import Asked
 
@@ -61,12 +61,23 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
     return [Part("inputs", inputs, inputs), Part("targets", Usage(), noted())]
 
 
-def pace(corrector: Corrector, sequences: Sequences) -> float | None:
-    """Tokens per second, measured on the first questions, whose answers are kept; None where all are known."""
+def pace(corrector: Corrector, sequences: Sequences, counting: CountingModel) -> Pace | None:
+    """Measured on the first questions, whose answers are kept; None where all are known.
+
+    Args:
+        corrector: Fitted.
+        sequences: Of the instances.
+        counting: Has counted nothing yet.
+    """
     uncertain = [one for one in corrector.uncertain(sequences) if not one.is_doubted]
     first = [Asked(one.questioned, one.target) for one in uncertain[:_PROBED]]
     before = replace(corrector.model.usage)
     with corrector.metered("inputs"):
         corrector.judge_of(sequences).ask(first)
     used = corrector.model.usage.minus(before)
-    return used.tokens / used.seconds if used.tokens and used.seconds else None
+    corrector.judge_of(sequences, counting).ask(first)
+    # What was known is not asked again: then only the speed can be told.
+    if not used.tokens or not used.seconds:
+        return None
+    pace = counting.paced(used)
+    return pace if used.calls == counting.usage.calls else replace(pace, read=1.0, written=1.0)
