@@ -240,9 +240,9 @@ class ServerModel:
 
     def _refuse_longer_than_a_token(self, questions: Sequence[Question]) -> None:
         asked = [choice for q in questions for choice in (_YES_NO if q.mode == "subset" else q.choices)]
-        new = [choice for choice in dict.fromkeys(asked) if choice not in self._single_tokens]
-        found, _ = self.endpoint.gather(self._is_single_token, new)
-        self._single_tokens.update(zip(new, found, strict=True))
+        if new := [choice for choice in dict.fromkeys(asked) if choice not in self._single_tokens]:
+            (before, *lengths), _ = self.endpoint.gather(self._n_tokens, ["", *new])
+            self._single_tokens.update((choice, n - before == 1) for choice, n in zip(new, lengths, strict=True))
         if longer := [choice for choice in asked if not self._single_tokens[choice]]:
             raise InputError(
                 f"the choice {longer[0]!r} is not one token of the served model",
@@ -262,14 +262,16 @@ class ServerModel:
         values = [sum(p for token, p in told.items() if _is_token(token, choice, path)) for choice in choices]
         return np.log([value or most for value in values]), all(values), missing
 
-    async def _is_single_token(self, session: Session, choice: str) -> bool:
-        """By the server's own count; `choose` under `label` knows nothing of what comes after the next token."""
+    async def _n_tokens(self, session: Session, choice: str) -> int:
+        """Tokens before a choice and of it, as the server counts them; 0 where it does not.
+
+        `choose` under `label` knows nothing of what comes after the next token.
+        """
         assert self.abilities.next_token is not None
         path, more = self.abilities.next_token
-        longer = _BEFORE_CHOICE + (choice if path == COMPLETIONS else " " + choice.strip())
-        replies = [await self._send(session, path, [text], more) for text in (_BEFORE_CHOICE, longer)]
-        short, long = (reply.usage.prompt_tokens if reply.usage else 0 for reply in replies)
-        return long - short == 1
+        shown = choice if path == COMPLETIONS or not choice else " " + choice.strip()
+        reply = await self._send(session, path, [_BEFORE_CHOICE + shown], more)
+        return reply.usage.prompt_tokens if reply.usage else 0
 
     async def _object(
         self, session: Session, turns: list[str], schema: type[BaseModel], shape: str, max_new_tokens: int
