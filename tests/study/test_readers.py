@@ -4,7 +4,7 @@ import pytest
 
 from seqmend.errors import InputError
 from seqmend.llm import LocalModel, ServerModel
-from seqmend.study import LanguageConfig, RunConfig, estimate
+from seqmend.study import LanguageConfig, RunConfig
 from seqmend.study.readers import load_readers
 
 SERVED = {"model": "server:org/m", "encoder": None, "server": {"base_url": "http://localhost:1/v1", "concurrency": 2}}
@@ -53,7 +53,5 @@ def test_the_servers_settings_survive_the_file(make_config, log_files, tmp_path:
 def test_what_a_served_model_cannot_do_is_refused(make_config, log_files) -> None:
     with pytest.raises(InputError, match="language model in this process"):
         make_config(*log_files, language=SERVED, denoise={"llm4dsr": {"tuning": {"enabled": True}}})
-    with pytest.raises(InputError, match="tokenizer is not here"):
-        estimate(make_config(*log_files, language=SERVED))
     with pytest.raises(InputError, match=r"language\.server\.base_url"):
         make_config(*log_files, language={"server": {"base_url": "localhost:8000"}})
