@@ -21,9 +21,9 @@ from seqmend.llm.protocol import (
     SchemaT,
     Usage,
 )
+from seqmend.llm.replies import rough_tokens
 from seqmend.llm.trie import Trie
 
-_BYTES_PER_TOKEN = 4
 _WARM_UP = 2
 _PROBED = {"embed": 512, "choose": 64, "score": 24, "write": 4, "write_objects": 4}
 _PROBED_AFAR = 8  # of a served model: every question is sent, and may be paid for
@@ -173,7 +173,7 @@ class CountingModel:
 
     def _tokenise(self, text: str) -> int:
         if self._tokenizer is None:
-            return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+            return rough_tokens(text)
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 

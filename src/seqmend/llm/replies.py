@@ -97,7 +97,7 @@ class Reply(BaseModel):
         """Tokens as the server counts them, or by the length of what was asked and written."""
         if self.usage is not None:
             return Usage(0, self.usage.prompt_tokens, self.usage.completion_tokens)
-        return Usage(0, _roughly(asked), _roughly(self.text))
+        return Usage(0, rough_tokens(asked), rough_tokens(self.text))
 
     def next_token(self) -> dict[str, float]:
         """Log-probabilities of the likeliest first written tokens by their text; empty where the server tells none."""
@@ -182,12 +182,12 @@ def read_vectors(text: str, asked: Sequence[str]) -> tuple[list[list[float]], in
             raise ValueError(f"two embeddings of text {vector.index}")
     if sorted(found) != list(range(n)):
         raise ValueError(f"{len(found)} embeddings of {n} texts")
-    n_tokens = reply.usage.prompt_tokens if reply.usage else sum(map(_roughly, asked))
+    n_tokens = reply.usage.prompt_tokens if reply.usage else sum(map(rough_tokens, asked))
     return [found[index] for index in range(n)], n_tokens
 
 
-def _roughly(text: str) -> int:
-    """Tokens of a text that nobody has counted."""
+def rough_tokens(text: str) -> int:
+    """Tokens of a text whose tokenizer is not here, by its bytes."""
     return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 

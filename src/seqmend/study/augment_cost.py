@@ -57,7 +57,7 @@ def estimate_augment(config: RunConfig, progress: Progress = silent, rate: float
         "parts": entries,
         "total": amounts(budget, total),
         "rate": rate,
-        "users": int((seen.lengths > 0)[totals <= (np.inf if up_to is None else up_to)].sum()),
+        "users": int(((seen.lengths > 0) & (totals <= (np.inf if up_to is None else up_to))).sum()),
     }
 
 
