@@ -54,17 +54,19 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
     lengths, n_items = train.lengths, len(train.catalogue)
     is_asked = (lengths > 0) & (totals <= (np.inf if config.augment_up_to is None else config.augment_up_to))
     users = np.flatnonzero(is_asked)
-    sampled = min(config.sample_users, int((lengths > 1).sum()))
+    rng = np.random.default_rng(config.seed)
+    sampled = rng.permutation(np.flatnonzero(lengths > 1))[: config.sample_users]  # of all users, augmented or not
     checked = users if config.one_item == "context" else users[lengths[users] > 1]
     again = users[lengths[users] > 1] if config.crossfit else users[:0]
-    probed = np.sort(np.random.default_rng(config.seed).permutation(users)[:_PROBED])
+    probed = np.sort(rng.permutation(users)[:_PROBED])
     scorer = by_control("neighbours", train, config.seed)
 
-    def candidates(n: int) -> dict[int, tuple[int, ...]]:
-        pools = best(scorer, probed, len(train), n_items, n, train if config.exclude_seen else None)
-        return {user: tuple(pools.items[user][pools.items[user] != PADDING].tolist()) for user in probed.tolist()}
+    def candidates(n: int, of: np.ndarray) -> dict[int, tuple[int, ...]]:
+        pools = best(scorer, of, len(train), n_items, n, train if config.exclude_seen else None)
+        return {user: tuple(pools.items[user][pools.items[user] != PADDING].tolist()) for user in of.tolist()}
 
-    earlier, hidden = candidates(config.n_candidates), candidates(config.n_recovery)
+    earlier, hidden = candidates(config.n_candidates, probed), candidates(config.n_recovery, probed)
+    of_sample = candidates(config.n_recovery, np.sort(sampled[:_PROBED]))
     pseudo = np.zeros((len(train), config.n_items), dtype=np.int32)
     for user, own in earlier.items():
         pseudo[user, : min(len(own), config.n_items)] = own[: config.n_items]
@@ -77,15 +79,15 @@ def forecast(config: AugmentConfig, train: Sequences, totals: np.ndarray, model:
             Asked("before", tuple(history[u].tolist()), own, n_wanted=n_wanted) for u, own in earlier.items() if own
         ]
 
-    def after(history: Sequences) -> list[Asked]:
+    def after(history: Sequences, pools: dict[int, tuple[int, ...]]) -> list[Asked]:
         n_pseudo = history.lengths - shorter.lengths
-        return [Asked("after", tuple(history[u].tolist()), own, int(n_pseudo[u])) for u, own in hidden.items() if own]
+        return [Asked("after", tuple(history[u].tolist()), own, int(n_pseudo[u])) for u, own in pools.items() if own]
 
     plans = (
-        ("recovery without pseudo items, of a sample", sampled, after(shorter)),
+        ("recovery without pseudo items, of a sample", len(sampled), after(shorter, of_sample)),
         ("what came before", len(users), before(train)),
         ("what came before, without the hidden item", len(again), before(shorter)),
-        ("recovery of the hidden item", len(checked), after(context)),
+        ("recovery of the hidden item", len(checked), after(context, hidden)),
     )
     return [Part(purpose, _scaled(teacher, model, n, questions)) for purpose, n, questions in plans if n]
 
