@@ -63,3 +63,14 @@ def test_the_forecast_counts_users_and_kinds_of_questions(log, tiny):
         AugmentConfig(selection="model", answers="numbers"), train, log.lengths, CountingModel(tiny.tokenizer)
     )
     assert all(part.usage.completion_tokens == 64 * part.usage.calls for part in written)
+
+
+def test_what_the_sample_costs_does_not_depend_on_who_is_augmented(log, tiny):
+    train = leave_one_out(log).train
+
+    def sample(**settings):
+        config = AugmentConfig(selection="model", sample_users=20, **settings)
+        return forecast(config, train, log.lengths, CountingModel(tiny.tokenizer))[0].usage
+
+    assert sample(augment_up_to=0) == sample(augment_up_to=4) == sample()
+    assert sample().prompt_tokens > 0
