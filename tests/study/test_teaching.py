@@ -9,11 +9,12 @@ import pytest
 from seqmend.errors import InputError
 from seqmend.interactions import leave_one_out
 from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
-from seqmend.menders.correct import Asked
+from seqmend.menders.correct import Asked, KnownNoise, LearnedScore, RulesConfig, Strangers, spoil
+from seqmend.menders.trees import BoostedTrees
 from seqmend.progress import silent
 from seqmend.study import read_data
 from seqmend.study.readers import Readers
-from seqmend.study.teaching import MEMORY, TRANSCRIPT, teach, teacher_of, teaching_calls
+from seqmend.study.teaching import MEMORY, TRANSCRIPT, learn_company, teach, teacher_of, teaching_calls
 
 LEARNING = {"rows": 40, "copies": 1, "orders": 1, "lora": {"epochs": 1, "batch_size": 8, "last_layers": 1, "rank": 2}}
 DESCENT = {"rows": 60, "n_validation": 8, "n_test": 8, "epochs": 1, "n_error_rows": 4, "n_select_rows": 4}
@@ -52,14 +53,16 @@ class Pupil:
 def taught(log, tiny_folder, tmp_path):
     """Teaches a fresh tiny model, or another, as the settings say; the journal and the folder stay."""
 
-    def by(model=None, **correct):
+    def by(model=None, known=None, **correct):
         config, train = log
         config = type(config).from_dict(
             {**config.model_dump(), "correct": {"max_length": 4, "teacher": "none", **correct}}, "test"
         )
         model = model or LocalModel.load(tiny_folder, device="cpu", dtype="float32")
         model = JournaledModel(model, Journal(tmp_path / "journal.sqlite"))
-        return teach(config, train, Readers(None, model), tmp_path / "work", silent), model, config
+        readers = Readers(None, model)
+        company = learn_company(config, train, readers, silent)
+        return teach(config, train, readers, company, known, tmp_path / "work", silent), model, config
 
     return by
 
@@ -97,6 +100,22 @@ def test_a_tuned_model_is_weighed_with_who_chose_what(taught, log):
     assert fused.probabilities != plain.probabilities
 
 
+def test_where_noise_is_known_answers_are_weighed_by_how_strange_an_input_is(taught, log):
+    _, train = log
+    spoiled, is_noise = spoil(train, 0.15, 0)
+    told = np.where(is_noise, 2.0, -2.0) + np.random.default_rng(0).normal(0, 1, len(is_noise))
+    strangers = Strangers(LearnedScore.fit(train, 4, {}), BoostedTrees(), 0.15, 0.1)
+    known = KnownNoise(strangers, spoiled, is_noise, told, np.zeros(len(is_noise), dtype=bool))
+    found, _, _ = taught(known=known, teacher="lora", tuning=LEARNING)
+    asked = [Asked((1, 2, 3), 4, (-3.0, 4.0, -3.0)), Asked((1, 2, 3), 4, (-3.0, -3.0, -3.0))]
+    doubtful, plain = found.asker(found.model).ask(asked)
+    assert doubtful.goes == (True, False, True)
+    assert plain.goes == (True, True, True)
+    assert doubtful.probabilities[1] < 0.5 < plain.probabilities[1]
+    free = found.free(asked)
+    assert free[0].tolist() == pytest.approx([1 / (1 + np.exp(-3)), 1 / (1 + np.exp(4)), 1 / (1 + np.exp(-3))])
+
+
 def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, log, tmp_path):
     settings = {"teacher": "textual-gradient", "textual_gradient": DESCENT, "memory": {"add_memory": True}}
     found, model, config = taught(Pupil(), **settings)
@@ -127,7 +146,8 @@ def test_attributes_that_are_not_there_are_named(taught):
         taught(rules={"columns": ["colour"], "drop": True})
 
 
-@pytest.mark.parametrize("teacher", ["none", "lora"])
-def test_the_judge_without_a_model_knows_the_attributes_too(taught, teacher):
-    found, _, _ = taught(teacher=teacher, tuning=LEARNING, rules={"columns": ["maker"]})
-    assert set(found.learned.scores) == {"maker, shared values", "maker, shared share"}
+def test_what_goes_with_what_is_learned_from_attributes_too(log):
+    config, train = log
+    correct = config.correct.model_copy(update={"rules": RulesConfig(columns=["maker"])})
+    company = learn_company(config.model_copy(update={"correct": correct}), train, Readers(None, None), silent)
+    assert set(company.scores) == {"maker, shared values", "maker, shared share"}

@@ -17,21 +17,22 @@ from seqmend.ledger import Ledger
 from seqmend.llm import CountingModel, JournaledModel, Usage
 from seqmend.menders.correct import (
     NAME,
-    Asked,
+    AskedScore,
     CorrectConfig,
     Correction,
     Corrector,
     Instances,
+    KnownNoise,
     LearnedScore,
     Part,
     ScoreJudge,
-    TargetNoise,
+    Strangers,
     at_random,
     forecast,
+    of_interactions,
     pace,
     spoil,
     to_edits,
-    witnesses,
 )
 from seqmend.progress import Progress, silent
 from seqmend.recommenders import (
@@ -47,7 +48,7 @@ from seqmend.study.data import divided, read_data, ready_to_mend
 from seqmend.study.parallel import pool
 from seqmend.study.readers import Readers, load_readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, refuse_unteachable, teach, teaching_calls
+from seqmend.study.teaching import Taught, learn_company, refuse_unteachable, teach, teaching_calls
 from seqmend.study.trainings import begin_training, finish_training, kept_model
 
 Announce = Callable[[list[dict[str, Any]]], None]
@@ -172,11 +173,13 @@ def correct_split(
     lessons = [_bounded(stage, n) for stage, n in teaching_calls(config.correct, split.train).items()]
     if announce is not None and lessons:
         announce(lessons)
-    taught = teach(config, split.train, readers, folder, progress)
-    targets = target_noise(
-        config.correct, split.train, taught.learned, lambda train: trained(config, split, folder, progress, train)
+    company = learn_company(config, split.train, readers, progress)
+    known = known_noise(
+        config.correct, split.train, company, lambda train: trained(config, split, folder, progress, train)
     )
-    corrector = corrector_of(config.correct, taught, recommender, targets, progress).fit(split.train)
+    taught = teach(config, split.train, readers, company, known, folder, progress)
+    strangers = None if known is None else known.strangers
+    corrector = corrector_of(config.correct, taught, recommender, strangers, progress).fit(split.train)
     expected = _expected(corrector, split.train, taught.model)
     if announce is not None:
         announce(expected)
@@ -184,12 +187,12 @@ def correct_split(
     ledger = corrector.propose_from(corrections, split.train).accept()  # the mender's gate has decided
     rng = np.random.default_rng(config.correct.seed + 1)
     random = at_random(corrections, corrector.candidates(corrections, split.train), rng)
-    free = corrector.judge(split.train, at_same_rate(taught.learned, corrections))
+    free = corrector.judge(split.train, at_same_rate(taught.free, corrections))
     figures = {
         "instances": len(recommender.rows),
         "uncertain": len(corrections),
         "doubted": sum(one.is_doubted for one in corrections),
-        "noise_rate": None if targets is None else targets.noise_rate,
+        "noise_rate": None if strangers is None else strangers.noise_rate,
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),
         "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),
@@ -209,13 +212,13 @@ def correct_split(
     )
 
 
-def target_noise(
+def known_noise(
     config: CorrectConfig,
     train: Sequences,
     company: LearnedScore,
     recommender_of: Callable[[Sequences], Recommender],
-) -> TargetNoise | None:
-    """What the recommender's doubt of a target is worth, learned from a log whose noise is known.
+) -> KnownNoise | None:
+    """What the recommender's doubt is worth, learned from a copy of the log whose noise is known.
 
     Half of the users are learned from, the others tell how much noise the log has of its own. None where that is not
     wanted, or the log is too small.
@@ -226,23 +229,22 @@ def target_noise(
         company: What goes with what in it.
         recommender_of: Trains a recommender like that of the training part on other training sequences.
     """
-    if not config.known_noise or config.stages == "inputs":
+    if not config.known_noise:
         return None
     spoiled, is_noise = spoil(train, config.known_noise, config.seed)
     recommender = recommender_of(spoiled)
-    rows, reliability = recommender.rows, recommender.reliability.reliability
-    inputs = rows_from_sequences(spoiled, config.max_length, "instance")
+    numbers, reliability = recommender.rows.row_id, recommender.reliability.reliability
+    believed = of_interactions(train.n_interactions, numbers, reliability)
     there = LearnedScore.fit(spoiled, config.max_length, company.scores, config.seed)
-    seen = witnesses(inputs.items[inputs.has_loss], rows.targets[:, -1], reliability, there)
-    is_learned_from = np.random.default_rng(config.seed).random(len(train)) < _HALF
-    return TargetNoise.learn(company, seen, is_noise[rows.row_id], is_learned_from[rows.user])
+    is_learned_from = (np.random.default_rng(config.seed).random(len(train)) < _HALF)[spoiled.users]
+    return KnownNoise.learn(company, there, spoiled, is_noise, believed, is_learned_from, config.seed)
 
 
 def corrector_of(
     config: CorrectConfig,
     taught: Taught,
     recommender: Recommender,
-    targets: TargetNoise | None,
+    strangers: Strangers | None,
     progress: Progress,
     *,
     ruled: bool = True,
@@ -253,7 +255,7 @@ def corrector_of(
         config: Its settings.
         taught: Who is asked.
         recommender: Who doubts.
-        targets: What its doubt of a target is worth.
+        strangers: What its doubt is worth.
         progress: Told what is being done.
         ruled: Whether rules on attributes may change answers.
     """
@@ -265,7 +267,7 @@ def corrector_of(
         taught.prompt,
         taught.memory,
         taught.asker if ruled else taught.unruled,
-        targets,
+        strangers,
         progress,
     )
 
@@ -305,11 +307,11 @@ def trained(
     return Recommender.load(kept_model(directory, name, config.training.seed), train)
 
 
-def at_same_rate(score: Callable[..., Any], corrections: Sequence[Correction]) -> ScoreJudge:
+def at_same_rate(score: AskedScore, corrections: Sequence[Correction]) -> ScoreJudge:
     """A judge that finds as many inputs foreign as the mender did, of the instances that it could judge."""
     answered = [one for one in corrections if one.verdict is not None and one.verdict.goes is not None]
     goes = [fits for one in answered if one.verdict is not None for fits in one.verdict.goes or ()]
-    questions = [Asked(one.questioned, one.target) for one in answered]
+    questions = [one.question() for one in answered]
     if not questions:
         return ScoreJudge(score, 0.0)
     return ScoreJudge.at_rate(score, questions, 1 - sum(goes) / len(goes))

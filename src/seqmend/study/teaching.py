@@ -11,9 +11,11 @@ from seqmend.errors import InputError
 from seqmend.interactions import Catalogue, Sequences, read_item_columns
 from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage, metered, title_vectors
 from seqmend.menders.correct import (
+    AskedScore,
     Attributes,
     CorrectConfig,
     Judge,
+    KnownNoise,
     LabelledConfig,
     LearnedScore,
     Prompt,
@@ -21,6 +23,7 @@ from seqmend.menders.correct import (
     RuledJudge,
     Score,
     Teacher,
+    by_strangeness,
     by_title,
     choose_rules,
     corrupted,
@@ -28,6 +31,7 @@ from seqmend.menders.correct import (
     label,
     label_parts,
     make_memory,
+    pairwise,
     spoil,
     start_prompts,
     write_prompt,
@@ -55,7 +59,7 @@ class Taught:
 
     Attributes:
         model: With its adapter, where it was tuned.
-        learned: The strongest judge without a language model, from the same evidence; the control.
+        free: The strongest judge without a language model, from the same evidence; the control.
         prompt: Wording of the question.
         memory: Summaries by item number.
         asker: Who is asked instead of a teacher of this prompt; None = that teacher.
@@ -64,7 +68,7 @@ class Taught:
     """
 
     model: JournaledModel
-    learned: LearnedScore
+    free: AskedScore
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     asker: Asker | None = None
@@ -72,13 +76,41 @@ class Taught:
     spent: dict[str, Usage] = field(default_factory=dict[str, Usage])
 
 
-def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, progress: Progress) -> Taught:
+def learn_company(config: RunConfig, train: Sequences, readers: Readers, progress: Progress) -> LearnedScore:
+    """What goes with what in a log, by all that is known without a language model.
+
+    Args:
+        config: Of it the data and correct sections count.
+        train: The log.
+        readers: Whose sentence encoder reads titles, if there is one.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The item file lacks a column of attributes.
+    """
+    correct = config.correct
+    evidence = _evidence(train.catalogue, readers, item_attributes(config.data, train.catalogue, correct, progress))
+    return LearnedScore.fit(train, correct.max_length, evidence, correct.seed)
+
+
+def teach(
+    config: RunConfig,
+    train: Sequences,
+    readers: Readers,
+    company: LearnedScore,
+    known: KnownNoise | None,
+    folder: Path,
+    progress: Progress,
+) -> Taught:
     """Prepare the language model as the settings say; what was done before is taken from the folder and the journal.
 
     Args:
         config: Of it the data, language and correct sections count.
         train: What instances with known answers are made of.
         readers: With a language model.
+        company: What goes with what in it.
+        known: A copy of it whose noise is known, which tells how a tuned model's answers are weighed; without one,
+            they are weighed with `company` on a copy that nothing else was learned from.
         folder: Where adapter and transcript are put.
         progress: Told what is being done.
 
@@ -88,22 +120,21 @@ def teach(config: RunConfig, train: Sequences, readers: Readers, folder: Path, p
     assert readers.model is not None
     correct, model = config.correct, readers.model
     attributes = item_attributes(config.data, train.catalogue, correct, progress)
-    evidence = _evidence(train.catalogue, readers, attributes)
-    learned = LearnedScore.fit(train, correct.max_length, evidence, correct.seed)
+    free = pairwise(company) if known is None else by_strangeness
     if correct.teacher == "lora":
-        return _tuned(config, train, readers, attributes, learned, folder, progress)
+        return _tuned(config, train, readers, attributes, company, known, folder, free, progress)
     memory, spent = None, dict[str, Usage]()
     if correct.memory.add_memory:
-        known = np.unique(train.items).tolist()
+        chosen = np.unique(train.items).tolist()
         with metered(model.usage, spent, "summaries"):
-            memory = make_memory(model, train.catalogue, known, attributes, correct.memory, correct.domain, progress)
-    taught = Taught(model, learned, memory=memory or {}, spent=spent)
+            memory = make_memory(model, train.catalogue, chosen, attributes, correct.memory, correct.domain, progress)
+    taught = Taught(model, free, memory=memory or {}, spent=spent)
     if correct.teacher == "textual-gradient":
         parts = label_parts(train, correct, attributes)
         teacher = teacher_of(taught, train, correct)
         with metered(model.usage, spent, "prompt"):
             found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
-        taught, memory = Taught(model, learned, found.prompt, found.memory, spent=spent), found.memory
+        taught, memory = Taught(model, free, found.prompt, found.memory, spent=spent), found.memory
     if memory is not None:
         memory.write(folder / MEMORY, train.catalogue)
     return _ruled(taught, train, correct, attributes, progress)
@@ -213,8 +244,10 @@ def _tuned(
     train: Sequences,
     readers: Readers,
     attributes: Attributes | None,
-    learned: LearnedScore,
+    company: LearnedScore,
+    known: KnownNoise | None,
     folder: Path,
+    free: AskedScore,
     progress: Progress,
 ) -> Taught:
     """Tuned to the question on instances of the log whose answer is known.
@@ -235,19 +268,23 @@ def _tuned(
     given = readers.model
     model = JournaledModel(tuned, given.journal, given.budget, progress=progress, account=given.account)
     tuning, spent = correct.tuning, dict[str, Usage]()
-    known: dict[str, Score] = {}
+    scores: dict[str, Score] = {}
+    weighing = settings.model_copy(update={"rows": tuning.weighing_rows})
     with metered(model.usage, spent, "weighing"):
-        if tuning.evidence:
-            settings = settings.model_copy(update={"rows": tuning.weighing_rows})
+        if tuning.evidence and known is not None:
+            of_weighing = known.rows(weighing)
+            found = weigh(model, words, of_weighing, of_weighing, {}, tuning)
+        elif tuning.evidence:
             spoiled, is_noise = spoil(train, tuning.weighing_noise, correct.seed)
-            of_weighing = corrupted(spoiled, is_noise, settings)
-            there = LearnedScore.fit(spoiled, correct.max_length, learned.scores, correct.seed)
+            of_weighing = corrupted(spoiled, is_noise, weighing)
+            there = LearnedScore.fit(spoiled, correct.max_length, company.scores, correct.seed)
             found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: there.log_odds}, tuning)
-            known = {_LEARNED: learned.log_odds}
+            scores = {_LEARNED: company.log_odds}
         else:
             found = weigh(model, words, learned_from, validation, {}, tuning)
+    strangers = known.strangers if tuning.evidence and known is not None else None
 
     def asker(given: LanguageModel) -> Judge:
-        return TunedJudge(given, words, found, known, tuning.orders)
+        return TunedJudge(given, words, found, scores, tuning.orders, strangers, correct.threshold)
 
-    return Taught(model, learned, asker=asker, unruled=asker, spent=spent)
+    return Taught(model, free, asker=asker, unruled=asker, spent=spent)

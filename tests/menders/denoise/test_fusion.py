@@ -2,7 +2,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from seqmend.menders.denoise.fusion import (
-    CheapFusion,
+    BoostedTrees,
     LogisticFusion,
     WindowFusion,
     best_trust,
@@ -14,7 +14,7 @@ def test_trees_learn_what_no_straight_line_can():
     rng = np.random.default_rng(2)
     inputs = rng.normal(size=(4_000, 2)).astype(np.float32)
     labels = inputs[:, 0] * inputs[:, 1] > 0
-    probability = CheapFusion().fit(inputs, labels).probability(inputs)
+    probability = BoostedTrees().fit(inputs, labels).probability(inputs)
     assert ((probability > 0.5) == labels).mean() > 0.9
     straight = LogisticFusion().fit(inputs, labels).probability(inputs)
     assert ((straight > 0.5) == labels).mean() < 0.6

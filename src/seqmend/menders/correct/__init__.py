@@ -25,6 +25,7 @@ from seqmend.menders.correct.descent import (
 )
 from seqmend.menders.correct.forecast import Part, forecast, pace
 from seqmend.menders.correct.judges import (
+    AskedScore,
     Judge,
     LearnedScore,
     RuledJudge,
@@ -32,7 +33,9 @@ from seqmend.menders.correct.judges import (
     ScoreJudge,
     by_chance,
     by_co_occurrence,
+    by_strangeness,
     by_title,
+    pairwise,
 )
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, corrupted, label, spoil
 from seqmend.menders.correct.marks import Marks, mark
@@ -41,13 +44,14 @@ from seqmend.menders.correct.mender import NAME, Corrector, Instances
 from seqmend.menders.correct.prompt import Example, Prompt, Renderer
 from seqmend.menders.correct.question import Asked, Teacher, Verdict
 from seqmend.menders.correct.rules import AttributeRules, pick_rules
+from seqmend.menders.correct.strangers import KnownNoise, Strangers, of_interactions, witnesses
 from seqmend.menders.correct.summaries import make_memory
-from seqmend.menders.correct.targets import TargetNoise, witnesses
 from seqmend.menders.correct.uncertain import co_occurrence, pair_counts
 
 __all__ = [
     "NAME",
     "Asked",
+    "AskedScore",
     "AttributeRules",
     "Attributes",
     "CorrectConfig",
@@ -57,6 +61,7 @@ __all__ = [
     "Example",
     "Instances",
     "Judge",
+    "KnownNoise",
     "Labelled",
     "LabelledConfig",
     "LabelledParts",
@@ -72,8 +77,8 @@ __all__ = [
     "Score",
     "ScoreJudge",
     "Signal",
+    "Strangers",
     "Summary",
-    "TargetNoise",
     "Teacher",
     "TextualGradientConfig",
     "Transcript",
@@ -82,6 +87,7 @@ __all__ = [
     "at_random",
     "by_chance",
     "by_co_occurrence",
+    "by_strangeness",
     "by_title",
     "choose_example",
     "choose_rules",
@@ -97,9 +103,11 @@ __all__ = [
     "least_sure_dropped",
     "make_memory",
     "mark",
+    "of_interactions",
     "of_known_noise",
     "pace",
     "pair_counts",
+    "pairwise",
     "pick_rules",
     "retargeted_to_first",
     "spoil",

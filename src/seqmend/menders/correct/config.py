@@ -195,7 +195,7 @@ class CorrectConfig(BaseModel):
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
         known_noise: Share of the interactions that are replaced by chance in a copy of the log, of which a second
-            recommender learns: what it doubts there tells which targets are noise here (see `TargetNoise`). 0 = a
+            recommender learns: what it doubts there tells which targets are noise here (see `Strangers`). 0 = a
             target is doubted by the language model alone (paper).
         doubted: What is done to an instance whose target is more likely noise than not: it goes, or the candidates are
             asked about.

@@ -11,7 +11,7 @@ import polars as pl
 
 from seqmend.interactions import Catalogue, Sequences
 from seqmend.menders.correct.config import Stages, Unmatched
-from seqmend.menders.correct.question import Verdict
+from seqmend.menders.correct.question import Asked, Verdict
 
 Action = Literal["open", "keep", "filter", "retarget", "drop", "unreadable", "unasked"]
 
@@ -61,6 +61,7 @@ class Correction:
         kept: Which of the L inputs stay.
         item_after: The new target, where there is one.
         foreign: P(the target is noise), by what is known without a language model; None where nobody has said.
+        strange: Log-odds that each of the L inputs is a stranger whatever the target; empty where nobody has said.
     """
 
     row_id: int
@@ -76,6 +77,12 @@ class Correction:
     kept: tuple[bool, ...] = ()
     item_after: int | None = None
     foreign: float | None = None
+    strange: tuple[float, ...] = ()
+
+    def question(self, target: int | None = None) -> Asked:
+        """What the model is asked about the instance, or about another target in its place."""
+        strange = tuple(own for own, is_asked in zip(self.strange, self.asked, strict=False) if is_asked)
+        return Asked(self.questioned, self.target if target is None else target, strange)
 
     @property
     def questioned(self) -> tuple[int, ...]:
@@ -173,7 +180,7 @@ def to_edits(
                     "position": position - len(one.inputs) + column,
                     "kind": "drop_input",
                     "confidence": _foreign(one, column, trust),
-                    "reason": f"the language model finds that it does not go with “{titles[target]}”",
+                    "reason": f"{_who(one)} that it does not go with “{titles[target]}”",
                 }
             )
     return pl.DataFrame(edits, schema=_SCHEMA).with_columns(scope=pl.lit("instance"), view=pl.lit("train"))
@@ -199,6 +206,10 @@ def _edit_of_target(one: Correction, position: int, catalogue: Catalogue, trust:
         "confidence": _weakest([wrong, found.strongest], trust),
         "reason": f"{why}, some go with “{titles[one.item_after]}”",
     }
+
+
+def _who(one: Correction) -> str:
+    return "the language model and what else the user chose say" if one.strange else "the language model finds"
 
 
 def _foreign(one: Correction, column: int, trust: float | None) -> float | None:

@@ -15,6 +15,8 @@ from seqmend.menders.correct.uncertain import Bool, Float64, Int64
 
 _LEAST_SPREAD = 1e-9
 
+STRANGE = "strange"
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -66,10 +68,11 @@ class Weights:
 
 
 def features_of(rows: Labelled, scores: Mapping[str, Score]) -> dict[str, Float64]:
-    """Every score of every input with its target, float64 [R, L] each."""
+    """Every score of every input with its target, and how strange it is if that is known, float64 [R, L] each."""
+    strange = {} if rows.strange is None else {STRANGE: rows.strange}
     inputs = rows.inputs.astype(np.int64)
     targets = np.broadcast_to(rows.targets[:, None], inputs.shape).astype(np.int64)
-    return {
+    return strange | {
         name: score(inputs.ravel(), targets.ravel()).reshape(inputs.shape).astype(np.float64)
         for name, score in scores.items()
     }

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from seqmend.interactions import PADDING, Sequences
 from seqmend.llm import CountingModel, Pace, Usage
 from seqmend.menders.correct.mender import Corrector
-from seqmend.menders.correct.question import Asked
 
 _PROBED = 16
 
@@ -45,14 +44,14 @@ def forecast(corrector: Corrector, sequences: Sequences, model: CountingModel) -
         before.add(used)
         return used
 
-    teacher.ask([Asked(one.questioned, one.target) for one in uncertain if not one.is_doubted])
+    teacher.ask([one.question() for one in uncertain if not one.is_doubted])
     inputs = noted()
     if config.stages == "inputs" or not config.n_candidates:
         return [Part("inputs", inputs, inputs)]
     proposed = corrector.candidates(uncertain, sequences).tolist()
     teacher.ask(
         [
-            Asked(one.questioned, target)
+            one.question(target)
             for one, targets in zip(uncertain, proposed, strict=True)
             for target in targets
             if target != PADDING
@@ -70,7 +69,7 @@ def pace(corrector: Corrector, sequences: Sequences, counting: CountingModel) ->
         counting: Has counted nothing yet.
     """
     uncertain = [one for one in corrector.uncertain(sequences) if not one.is_doubted]
-    first = [Asked(one.questioned, one.target) for one in uncertain[:_PROBED]]
+    first = [one.question() for one in uncertain[:_PROBED]]
     before = replace(corrector.model.usage)
     with corrector.metered("inputs"):
         corrector.judge_of(sequences).ask(first)

@@ -21,6 +21,9 @@ from seqmend.recommenders import rows_from_sequences
 Score = Callable[[Int64, Int64], Float64]
 """(inputs int64 [n], targets int64 [n]) -> how well each input goes with its target, float64 [n] in [0, 1]."""
 
+AskedScore = Callable[[Sequence[Asked]], list[Float64]]
+"""(questions) -> how well every input goes with its target, float64 [n inputs] in [0, 1] each."""
+
 _PAIRS = 20_000
 _TIE = 1e-9
 
@@ -37,19 +40,19 @@ class Judge(Protocol):
 class ScoreJudge:
     """An input goes with its target where their score is high enough."""
 
-    score: Score
+    score: AskedScore
     threshold: float
 
     def ask(self, questions: Sequence[Asked], progress: Progress = silent, what: str = "") -> list[Verdict | None]:
         """See `Judge.ask`."""
         del progress, what
         verdicts: list[Verdict | None] = []
-        for scores in scores_of(self.score, questions):
+        for scores in self.score(questions):
             verdicts.append(Verdict(tuple((scores >= self.threshold).tolist()), tuple(scores.tolist())))
         return verdicts
 
     @classmethod
-    def at_rate(cls, score: Score, questions: Sequence[Asked], rate: float) -> Self:
+    def at_rate(cls, score: AskedScore, questions: Sequence[Asked], rate: float) -> Self:
         """A judge that finds the given share of all inputs of some questions foreign.
 
         Args:
@@ -58,10 +61,11 @@ class ScoreJudge:
             rate: In [0, 1].
         """
 
-        def untied(inputs: Int64, targets: Int64) -> Float64:
-            return (score(inputs, targets) + _TIE * _by_chance(inputs, targets)) / (1 + _TIE)
+        def untied(questions: Sequence[Asked]) -> list[Float64]:
+            chance = pairwise(_by_chance)(questions)
+            return [(own + _TIE * other) / (1 + _TIE) for own, other in zip(score(questions), chance, strict=True)]
 
-        values = np.sort(np.concatenate(scores_of(untied, questions)))
+        values = np.sort(np.concatenate(untied(questions)))
         n_foreign = round(rate * len(values))
         return cls(untied, float(values[n_foreign]) if n_foreign < len(values) else np.inf)
 
@@ -89,14 +93,23 @@ class RuledJudge:
         ]
 
 
-def scores_of(score: Score, questions: Sequence[Asked]) -> list[Float64]:
-    """Scores of the inputs of every question, each float64 [n inputs]."""
-    if not questions:
-        return []
-    sizes = [len(asked.inputs) for asked in questions]
-    inputs = np.concatenate([asked.inputs for asked in questions]).astype(np.int64)
-    targets = np.repeat([asked.target for asked in questions], sizes).astype(np.int64)
-    return np.split(score(inputs, targets), np.cumsum(sizes)[:-1])
+def pairwise(score: Score) -> AskedScore:
+    """Every input with its target by itself."""
+
+    def scores_of(questions: Sequence[Asked]) -> list[Float64]:
+        if not questions:
+            return []
+        sizes = [len(asked.inputs) for asked in questions]
+        inputs = np.concatenate([asked.inputs for asked in questions]).astype(np.int64)
+        targets = np.repeat([asked.target for asked in questions], sizes).astype(np.int64)
+        return np.split(score(inputs, targets), np.cumsum(sizes)[:-1])
+
+    return scores_of
+
+
+def by_strangeness(questions: Sequence[Asked]) -> list[Float64]:
+    """How little of a stranger every input is, whatever the target; an `AskedScore`."""
+    return [expit(-np.array(asked.strange)) for asked in questions]
 
 
 def by_title(vectors: npt.NDArray[np.float32]) -> Score:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seqmend.interactions import Catalogue, Sequences
 from seqmend.menders.correct.question import Asked
-from seqmend.menders.correct.uncertain import Bool, Int32, Int64, co_occurrence, pair_counts
+from seqmend.menders.correct.uncertain import Bool, Float64, Int32, Int64, co_occurrence, pair_counts
 from seqmend.recommenders import rows_from_sequences
 
 
@@ -51,25 +51,31 @@ class Labelled:
         inputs: int32 [R, L], item numbers.
         targets: int32 [R].
         relevant: Which inputs go with the target, bool [R, L].
+        strange: Log-odds that an input is a stranger whatever the target, float64 [R, L]; None where nobody knows.
     """
 
     instance_id: Int64
     inputs: Int32
     targets: Int32
     relevant: Bool
+    strange: Float64 | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def select(self, numbers: npt.NDArray[np.integer]) -> "Labelled":
         """The rows of these numbers, in this order."""
-        return Labelled(self.instance_id[numbers], self.inputs[numbers], self.targets[numbers], self.relevant[numbers])
+        strange = None if self.strange is None else self.strange[numbers]
+        return Labelled(
+            self.instance_id[numbers], self.inputs[numbers], self.targets[numbers], self.relevant[numbers], strange
+        )
 
     def questions(self) -> list[Asked]:
         """What a teacher is asked, row by row."""
+        strange = [()] * len(self) if self.strange is None else map(tuple, self.strange.tolist())
         return [
-            Asked(tuple(inputs), target)
-            for inputs, target in zip(self.inputs.tolist(), self.targets.tolist(), strict=True)
+            Asked(tuple(inputs), target, own)
+            for inputs, target, own in zip(self.inputs.tolist(), self.targets.tolist(), strange, strict=True)
         ]
 
     def parted(self, sizes: Sequence[int], seed: int) -> list["Labelled"]:
@@ -161,25 +167,39 @@ def spoil(train: Sequences, share: float, seed: int) -> tuple[Sequences, Bool]:
     return replace(train, items=items, source=None), is_noise
 
 
-def corrupted(spoiled: Sequences, is_noise: Bool, config: LabelledConfig) -> Labelled:
+def corrupted(
+    spoiled: Sequences,
+    is_noise: Bool,
+    config: LabelledConfig,
+    strange: Float64 | None = None,
+    allowed: Bool | None = None,
+) -> Labelled:
     """Instances with known answers of a training part some of whose items were replaced by chance.
 
-    An input goes with its target where neither of the two was replaced. Unlike `label`, nothing is asked of how often
-    two items meet, so that co-occurrence may be evidence for these answers.
+    An input goes with its target where neither of the two was replaced or, where it is known how strange every
+    interaction is, where it was not replaced itself: the target is judged for itself then. Unlike `label`, nothing is
+    asked of how often two items meet, so that co-occurrence may be evidence for these answers.
 
     Args:
         spoiled: See `spoil`.
         is_noise: Likewise.
         config: How many instances, how long; those with an item that has no title are left out.
+        strange: Log-odds that an interaction is a stranger, float64 [N].
+        allowed: Interactions that may be targets, bool [N]; all where absent.
     """
     titled = spoiled.catalogue.has_title
     rng = np.random.default_rng([config.seed, 2])
     rows = rows_from_sequences(spoiled, config.max_length, "instance")
-    whole = np.flatnonzero(titled[rows.items].all(1) & titled[rows.targets[:, -1]])
-    rows = rows.select(np.sort(rng.permutation(whole)[: config.rows]))
+    is_whole = titled[rows.items].all(1) & titled[rows.targets[:, -1]]
+    if allowed is not None:
+        is_whole &= allowed[rows.row_id]
+    rows = rows.select(np.sort(rng.permutation(np.flatnonzero(is_whole))[: config.rows]))
     places = rows.row_id[:, None] - config.max_length + np.arange(config.max_length)
+    targets = rows.targets[:, -1]
+    if strange is not None:
+        return Labelled(rows.row_id, rows.items, targets, ~is_noise[places], strange[places])
     relevant = ~(is_noise[places] | is_noise[rows.row_id][:, None])
-    return Labelled(rows.row_id, rows.items, rows.targets[:, -1], relevant)
+    return Labelled(rows.row_id, rows.items, targets, relevant)
 
 
 class _Noise:

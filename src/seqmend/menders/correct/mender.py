@@ -24,8 +24,8 @@ from seqmend.menders.correct.corrections import Correction, Trial, to_edits
 from seqmend.menders.correct.judges import Judge
 from seqmend.menders.correct.labelled import LabelledConfig, label
 from seqmend.menders.correct.prompt import Prompt, Renderer
-from seqmend.menders.correct.question import Asked, Teacher, Verdict
-from seqmend.menders.correct.targets import TargetNoise
+from seqmend.menders.correct.question import Teacher, Verdict
+from seqmend.menders.correct.strangers import Strangers, of_interactions
 from seqmend.menders.correct.uncertain import (
     Float64,
     Int32,
@@ -52,6 +52,7 @@ class Instances:
         closest: mco, the most co-occurrences of any input with the target, int64 [R].
         uncertainty: float64 [R] in [0, 1].
         foreign: P(the target is noise) of every instance, float64 [R]; None where nobody knows.
+        strange: Log-odds that an input is a stranger, float64 [R, L]; None where nobody knows.
         chosen: Numbers of those to ask about, the most uncertain first, int64 [U].
     """
 
@@ -60,6 +61,7 @@ class Instances:
     closest: Int64
     uncertainty: Float64
     foreign: Float64 | None
+    strange: Float64 | None
     chosen: Int64
 
 
@@ -77,7 +79,7 @@ class Corrector:
         memory: Summaries by item number, for the question.
         asker: Makes of a language model who is asked, where that is not a `Teacher` of this prompt: one that was tuned
             to the question, say.
-        targets: Tells which targets are noise; without it the language model alone does.
+        strangers: Tells which interactions are noise; without it the language model alone does.
         progress: Told what is being done.
 
     Attributes:
@@ -93,7 +95,7 @@ class Corrector:
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
     asker: Callable[[LanguageModel], Judge] | None = None
-    targets: TargetNoise | None = None
+    strangers: Strangers | None = None
     progress: Progress = silent
     trust: float | None = field(init=False, default=None)
     spent: dict[str, Usage] = field(init=False, default_factory=dict[str, Usage])
@@ -152,18 +154,21 @@ class Corrector:
         closest = pair_counts(self._pairs, inputs, targets).max(axis=1, initial=0)
         if not len(rows):
             nothing = np.zeros(0, dtype=np.int64)
-            return Instances(rows, inputs, closest, nothing.astype(np.float64), None, nothing)
+            return Instances(rows, inputs, closest, nothing.astype(np.float64), None, None, nothing)
         self.progress("asking the recommender what it doubts", 0, 0)
         reliability = self.reliability
-        if reliability is None and (config.signal == "native" or self.targets is not None):
+        if reliability is None and (config.signal == "native" or self.strangers is not None):
             reliability = self.backbone.reliability(rows)
         doubts = uncertainty(config.signal, self.backbone, rows, closest, reliability, config.seed)
-        foreign = None
-        if self.targets is not None and reliability is not None and config.stages != "inputs":
-            foreign = self.targets.probability(inputs, targets, reliability.reliability)
+        foreign = strange = None
+        if self.strangers is not None and reliability is not None:
+            n = sequences.n_interactions
+            odds = self.strangers.log_odds(sequences, of_interactions(n, rows.row_id, reliability.reliability))
+            strange = odds[np.maximum(rows.row_id[:, None] + np.arange(-inputs.shape[1], 0), 0)]
+            foreign = self.strangers.probability(odds[rows.row_id]) if config.stages != "inputs" else None
         can_ask = titled[targets] & titled[inputs].any(axis=1)
         chosen = select(doubts, closest, rows.row_id, config.uncertain_share, can_ask)
-        return Instances(rows, inputs, closest, doubts, foreign, chosen)
+        return Instances(rows, inputs, closest, doubts, foreign, strange, chosen)
 
     def judge(self, sequences: Sequences, judge: Judge | None = None) -> list[Correction]:
         """What becomes of every uncertain instance, the most uncertain first.
@@ -178,7 +183,7 @@ class Corrector:
         found = self.uncertain(sequences)
         places = [place for place, one in enumerate(found) if not one.is_doubted]
         with self.metered("inputs"):
-            verdicts = teacher.ask([Asked(found[n].questioned, found[n].target) for n in places], self.progress)
+            verdicts = teacher.ask([found[n].question() for n in places], self.progress)
         for place, verdict in zip(places, verdicts, strict=True):
             one = found[place]
             found[place] = one.after(self._without_repeats(one, verdict), config.stages)
@@ -193,7 +198,7 @@ class Corrector:
                 for n, item in enumerate(proposed[:, column].tolist())
                 if item != PADDING and not (config.lazy and any(trial.fits for trial in trials[n]))
             ]
-            questions = [Asked(found[open_[n]].questioned, int(proposed[n, column])) for n in asked]
+            questions = [found[open_[n]].question(int(proposed[n, column])) for n in asked]
             with self.metered("targets"):
                 answers = teacher.ask(questions, self.progress, f"asking about candidate {column + 1}")
             for n, answer in zip(asked, answers, strict=True):
@@ -233,6 +238,7 @@ class Corrector:
                 float(all_.uncertainty[n]),
                 int(all_.closest[n]),
                 foreign=None if all_.foreign is None else float(all_.foreign[n]),
+                strange=() if all_.strange is None else tuple(all_.strange[n].tolist()),
             )
             for n in all_.chosen.tolist()
         ]

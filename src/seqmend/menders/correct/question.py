@@ -21,10 +21,12 @@ class Asked:
     Attributes:
         inputs: Numbers of items that have a title, in order, repeats and all; at least one.
         target: Number of an item that has a title.
+        strange: Log-odds that each input is a stranger whatever the target (see `Strangers`); empty where nobody knows.
     """
 
     inputs: tuple[int, ...]
     target: int
+    strange: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

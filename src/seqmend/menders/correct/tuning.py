@@ -21,10 +21,11 @@ from seqmend.interactions import Catalogue
 from seqmend.llm import Adaptation, Judged, LanguageModel, LocalModel, Question, adapt
 from seqmend.menders.correct.attributes import Attributes
 from seqmend.menders.correct.config import CorrectTuningConfig
-from seqmend.menders.correct.evidence import Weights, best_sets, features_of
+from seqmend.menders.correct.evidence import STRANGE, Weights, best_sets, features_of
 from seqmend.menders.correct.judges import Score
 from seqmend.menders.correct.labelled import Labelled
 from seqmend.menders.correct.question import Asked, Verdict
+from seqmend.menders.correct.strangers import Strangers
 from seqmend.menders.correct.uncertain import Float64
 from seqmend.progress import Progress, silent
 
@@ -87,6 +88,9 @@ class TunedJudge:
         tuned: How its answers are weighed.
         scores: The evidence, by the names that were weighed.
         orders: In which the inputs are asked about.
+        strangers: What the log's noise is by, where the weights were learned from known noise; the likeliest are named
+            then, not those that promise the best F1.
+        threshold: Least probability of an input that goes with its target, there.
     """
 
     model: LanguageModel
@@ -94,6 +98,8 @@ class TunedJudge:
     tuned: Tuned
     scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
     orders: int = 2
+    strangers: Strangers | None = None
+    threshold: float = 0.5
 
     def ask(
         self, questions: Sequence[Asked], progress: Progress = silent, what: str = "asking which inputs fit"
@@ -110,8 +116,13 @@ class TunedJudge:
             for asked, values in zip(some, said, strict=True):
                 pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
                 features = {name: score(*pairs) for name, score in self.scores.items()}
+                if asked.strange:
+                    features[STRANGE] = np.array(asked.strange)
                 p = self.tuned.probabilities(values, features)
-                found.append(Verdict(tuple(best_sets(p[None])[0].tolist()), tuple(p.tolist())))
+                if self.strangers is not None:
+                    p = 1 - self.strangers.probability(logit(np.clip(1 - p, _CERTAIN, 1 - _CERTAIN)))
+                goes = best_sets(p[None])[0] if self.strangers is None else p >= self.threshold
+                found.append(Verdict(tuple(goes.tolist()), tuple(p.tolist())))
         return found + [None] * (len(questions) - len(found))
 
 
@@ -211,7 +222,7 @@ def weigh(
         config: See `CorrectTuningConfig`.
     """
     said = np.stack(log_odds(model, words, validation.questions(), config.orders))
-    if not (config.evidence and scores):
+    if not config.evidence or (train.strange is None and not scores):
         return Tuned(Weights.fit({MODEL: said}, validation.relevant))
     evidence = Weights.fit(features_of(train, scores), train.relevant)
     known = evidence.log_odds(features_of(validation, scores))

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from seqmend.menders.denoise.networks import WindowNetworks
+from seqmend.menders.trees import BoostedTrees
 
 Float64 = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
@@ -27,34 +27,6 @@ Int64 = npt.NDArray[np.int64]
 _CERTAIN = 1e-6
 _TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _TRUST_FOLDS = 5
-
-
-@dataclass
-class CheapFusion:
-    """Gradient-boosted trees over the features of `witnesses`.
-
-    Args:
-        seed: Of the trees.
-    """
-
-    seed: int = 0
-    trees: HistGradientBoostingClassifier = field(init=False)
-
-    def fit(self, features: Features, labels: Bool) -> "CheapFusion":
-        """Learn from labelled cells: features [P, F], labels bool [P]."""
-        self.trees = HistGradientBoostingClassifier(
-            learning_rate=0.05,
-            max_iter=200,
-            max_leaf_nodes=15,
-            min_samples_leaf=50,
-            l2_regularization=10.0,
-            random_state=self.seed,
-        ).fit(features, labels)
-        return self
-
-    def probability(self, features: Features) -> Float64:
-        """P(corrupted) under the mix of clean and corrupted cells that was learned from, float64 [P]."""
-        return np.clip(self.trees.predict_proba(features)[:, 1], _CERTAIN, 1 - _CERTAIN)
 
 
 @dataclass
@@ -86,7 +58,7 @@ class CellFusion:
         both: Joins the log-odds of the two, learned on users that neither learned from; None without networks.
     """
 
-    trees: CheapFusion
+    trees: BoostedTrees
     networks: WindowNetworks | None
     both: LogisticFusion | None
 
@@ -112,7 +84,7 @@ class CellFusion:
         """
         real, held_out = windows > 0, folds == 0
         learning = real & ~held_out[:, None]
-        trees = CheapFusion(seed).fit(evidence[learning], labels[learning])
+        trees = BoostedTrees(seed).fit(evidence[learning], labels[learning])
         if networks is None:
             return cls(trees, None, None)
         cells = real[held_out]
@@ -142,7 +114,7 @@ class CellFusion:
         return probability
 
 
-def _joined(trees: CheapFusion, evidence: Features, logits: Float64) -> Float64:
+def _joined(trees: BoostedTrees, evidence: Features, logits: Float64) -> Float64:
     return np.stack([logit(trees.probability(evidence)), logits], axis=1)
 
 

@@ -14,26 +14,27 @@ from seqmend.errors import InputError
 from seqmend.interactions import NoiseKind, Noisy, Sequences
 from seqmend.llm import title_vectors
 from seqmend.menders.correct import (
+    AskedScore,
     Correction,
     Corrector,
-    Score,
     at_random,
     by_co_occurrence,
     by_title,
     co_occurrence,
+    pairwise,
 )
 from seqmend.progress import Progress
 from seqmend.recommenders import BackboneConfig, TrainingConfig
 from seqmend.study.arms import ArmData, HeldOut
 from seqmend.study.config import RunConfig
 from seqmend.study.correct_studies.quality import Truth
-from seqmend.study.correcting import Recommender, at_same_rate, corrector_of, target_noise
+from seqmend.study.correcting import Recommender, at_same_rate, corrector_of, known_noise
 from seqmend.study.denoise_studies.retraining import raw_arm
 from seqmend.study.denoise_studies.setting import Setting, make_noise
 from seqmend.study.parallel import Pool
 from seqmend.study.readers import Readers
 from seqmend.study.stages import RunDirectory
-from seqmend.study.teaching import Taught, refuse_unteachable, teach
+from seqmend.study.teaching import Taught, learn_company, refuse_unteachable, teach
 from seqmend.study.trainings import begin_training, equal_steps, finish_training, kept_model
 
 Int32 = npt.NDArray[np.int32]
@@ -84,8 +85,8 @@ class Case:
     def with_settings(self, *, ruled: bool = True, **changes: Any) -> Corrector:
         """The corrector with other settings, or without rules; what it has asked before is in the journal."""
         config = self.config.correct.model_copy(update=changes)
-        targets, progress = self.corrector.targets, self.corrector.progress
-        made = corrector_of(config, self.taught, self.recommender, targets, progress, ruled=ruled)
+        strangers, progress = self.corrector.strangers, self.corrector.progress
+        made = corrector_of(config, self.taught, self.recommender, strangers, progress, ruled=ruled)
         return made.fit(self.train)
 
     def truth(self, corrections: Sequence[Correction]) -> Truth:
@@ -111,14 +112,14 @@ class Case:
             return at_random(corrections, corrector.candidates(corrections, self.train), rng)
         return corrector.judge(self.train, at_same_rate(self._score(judge), corrections))
 
-    def _score(self, judge: str) -> Score:
+    def _score(self, judge: str) -> AskedScore:
         if judge == "co-occurrence":
-            return by_co_occurrence(co_occurrence(self.train))
+            return pairwise(by_co_occurrence(co_occurrence(self.train)))
         if judge == "learned":
-            return self.taught.learned
+            return self.taught.free
         if self.readers.encoder is None:
             raise InputError("likeness of titles needs a sentence encoder", fix='set language.encoder = "minilm-l6"')
-        return by_title(title_vectors(self.readers.encoder, self.train.catalogue))
+        return pairwise(by_title(title_vectors(self.readers.encoder, self.train.catalogue)))
 
 
 def make_case(
@@ -167,12 +168,13 @@ def make_case(
 
     recommender, ranks, folder = recommended("raw", noisy.split.train)
     config = config.model_copy(update={"correct": config.correct.model_copy(update={"seed": seed})})
+    train = noisy.split.train
+    company = learn_company(config, train, readers, progress)
+    known = known_noise(config.correct, train, company, lambda train: recommended("spoiled", train)[0])
     lesson = directory.path / "models" / f"taught-{noise[0]}-{noise[1]:g}-{seed}"  # the same for all backbones
-    taught = teach(config, noisy.split.train, readers, lesson, progress)
-    targets = target_noise(
-        config.correct, noisy.split.train, taught.learned, lambda train: recommended("spoiled", train)[0]
-    )
-    corrector = corrector_of(config.correct, taught, recommender, targets, progress).fit(noisy.split.train)
+    taught = teach(config, train, readers, company, known, lesson, progress)
+    strangers = None if known is None else known.strangers
+    corrector = corrector_of(config.correct, taught, recommender, strangers, progress).fit(train)
     ranks_raw = ranks["as_is"].to_numpy()
     return Case(seed, config, noisy, held_out, recommender, ranks_raw, folder, taught, corrector, readers)
 

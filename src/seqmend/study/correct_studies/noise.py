@@ -130,7 +130,7 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "counts": counts,
         "actions": actions,
         "doubted": sum(one.is_doubted for one in corrections),
-        "noise_rate": None if case.corrector.targets is None else case.corrector.targets.noise_rate,
+        "noise_rate": None if case.corrector.strangers is None else case.corrector.strangers.noise_rate,
         "cost": {
             "stages": spent,
             "cache_hits": case.taught.model.cache_hits,
@@ -144,7 +144,7 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         "oracle_uncertain": corrected(case, known(case, corrections, truth), "known"),
         **{judge: corrected(case, own, judge) for judge, own in by_judge.items()},
     }
-    if case.corrector.targets is not None:
+    if case.corrector.strangers is not None:
         for control in (doubted_dropped, least_sure_dropped):
             data[control.__name__] = corrected(case, control(corrections), control.__name__)
     said["side_effects"] = {version: side_effects(case, made) for version, made in data.items()}
