@@ -9,6 +9,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from seqmend.errors import InputError, ResourceError
 
 
@@ -48,6 +50,12 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically; NaN is refused."""
     with write_atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where assets and what was found out about the machine lie: `$SEQMEND_CACHE`, else the user's cache directory."""
+    named = os.environ.get("SEQMEND_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("seqmend")
 
 
 def _system_code(error: Exception) -> int | None:

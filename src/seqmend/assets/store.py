@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
-
 from seqmend.assets.known import Kind, KnownAsset, catalogue, known
 from seqmend.assets.sources import SourceFailed, collect, describe
 from seqmend.errors import InputError, ResourceError
+from seqmend.files import cache_folder
 from seqmend.progress import Progress, silent
 
 DEFAULT_ORDER = ("package-index", "hub", "publisher")
@@ -55,12 +54,6 @@ class Asset:
     location: Path
     cached_bytes: int
     source: str | None
-
-
-def cache_folder() -> Path:
-    """Where assets lie: `$SEQMEND_CACHE`, else the user's cache directory."""
-    named = os.environ.get("SEQMEND_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("seqmend")
 
 
 def resolve(name_or_path: str, kind: Kind, progress: Progress = silent) -> Path:

@@ -190,13 +190,13 @@ class CorrectConfig(BaseModel):
         answers: How the model answers: probabilities of yes and no for every input; JSON that lists the numbers of
             those that go with the target; a tagged list of their titles (paper). "auto" is probabilities from a model
             that has them, else numbers.
-        threshold: Least probability of an input that goes with its target; a tuned model names the inputs that promise
-            the best F1 instead.
+        threshold: Least probability of an input that goes with its target; a tuned model without `known_noise` names
+            the inputs that promise the best F1 instead.
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
         known_noise: Share of the interactions that are replaced by chance in a copy of the log, of which a second
-            recommender learns: what it doubts there tells which targets are noise here (see `Strangers`). 0 = a
-            target is doubted by the language model alone (paper).
+            recommender learns: what it doubts there tells which targets and inputs are noise here, and what a tuned
+            model's answers are worth (see `Strangers`). 0 = the language model alone doubts (paper).
         doubted: What is done to an instance whose target is more likely noise than not: it goes, or the candidates are
             asked about.
         stages: Drop inputs, find other targets, or both. With "targets" an instance keeps all its inputs; with "inputs"

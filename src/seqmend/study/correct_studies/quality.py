@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from seqmend.evaluation import calibration_error
 from seqmend.interactions import Noisy
 from seqmend.menders.correct import Correction
 
@@ -104,9 +105,10 @@ def quality(truth: Truth, outcome: Outcome, candidates: Int32) -> dict[str, dict
 
     Returns:
         By group `instances, noise_inputs, noise_targets` (counts), `precision, recall, f1` of dropped inputs, `auroc`
-        of their probabilities where the target is the user's own, `target_precision, target_recall` of changed targets,
-        `hit_rate`: noise targets that gave way to the true item, `reachable`: those whose true item was among the
-        candidates, `changed`: instances that were changed. None where there is nothing to measure.
+        of their probabilities where the target is the user's own, `confidence` (mean probability that a dropped input
+        is noise), `ece` (calibration error of all these probabilities), `target_precision, target_recall` of changed
+        targets, `hit_rate`: noise targets that gave way to the true item, `reachable`: those whose true item was among
+        the candidates, `changed`: instances that were changed. None where there is nothing to measure.
     """
     found: dict[str, dict[str, float | None]] = {}
     is_hit = truth.targets & (outcome.after == truth.before)
@@ -123,6 +125,8 @@ def quality(truth: Truth, outcome: Outcome, candidates: Int32) -> dict[str, dict
             "recall": _share(both, int(noise.sum())),
             "f1": _share(2 * both, int(dropped.sum() + noise.sum())),
             "auroc": _auroc(truth, outcome, here & ~truth.targets),
+            "confidence": _mean(outcome.foreign[here][dropped]),
+            "ece": _calibration_error(truth, outcome, here),
             "target_precision": _share(int((targets & changed).sum()), int(changed.sum())),
             "target_recall": _share(int((targets & changed).sum()), int(targets.sum())),
             "hit_rate": _share(int(is_hit[here].sum()), int(targets.sum())),
@@ -200,6 +204,16 @@ def _figure(counts: dict[str, Float64], weights: Float64, key: str) -> Float64:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _mean(values: Float64) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _calibration_error(truth: Truth, outcome: Outcome, here: Bool) -> float | None:
+    heard = ~np.isnan(outcome.foreign) & here[:, None]
+    return calibration_error(truth.inputs[heard], outcome.foreign[heard])
 
 
 def _auroc(truth: Truth, outcome: Outcome, here: Bool) -> float | None:
