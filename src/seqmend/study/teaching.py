@@ -270,9 +270,10 @@ def _tuned(
     tuning, spent = correct.tuning, dict[str, Usage]()
     scores: dict[str, Score] = {}
     weighing = settings.model_copy(update={"rows": tuning.weighing_rows})
+    of_weighing = known.rows(weighing) if tuning.evidence and known is not None else None
+    strangers = known.strangers if known is not None and of_weighing else None
     with metered(model.usage, spent, "weighing"):
-        if tuning.evidence and known is not None:
-            of_weighing = known.rows(weighing)
+        if of_weighing:
             found = weigh(model, words, of_weighing, of_weighing, {}, tuning)
         elif tuning.evidence:
             spoiled, is_noise = spoil(train, tuning.weighing_noise, correct.seed)
@@ -282,7 +283,6 @@ def _tuned(
             scores = {_LEARNED: company.log_odds}
         else:
             found = weigh(model, words, learned_from, validation, {}, tuning)
-    strangers = known.strangers if tuning.evidence and known is not None else None
 
     def asker(given: LanguageModel) -> Judge:
         return TunedJudge(given, words, found, scores, tuning.orders, strangers, correct.threshold)
