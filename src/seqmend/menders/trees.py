@@ -21,7 +21,7 @@ class BoostedTrees:
     Args:
         seed: Of the trees.
         patience: Trees after which a tenth of the cells, held out, must be told better, else no more are grown; None =
-            grow them all.
+            10 where there are more than 10,000 cells, and all are grown where there are fewer.
     """
 
     seed: int = 0
@@ -30,7 +30,7 @@ class BoostedTrees:
 
     def fit(self, features: Features, labels: Bool) -> "BoostedTrees":
         """Learn from labelled cells: features [P, F], labels bool [P]."""
-        stops_early: Any = self.patience is not None
+        stops_early: Any = "auto" if self.patience is None else True
         self.trees = HistGradientBoostingClassifier(
             learning_rate=0.05,
             max_iter=200,
@@ -38,7 +38,7 @@ class BoostedTrees:
             min_samples_leaf=50,
             l2_regularization=10.0,
             early_stopping=stops_early,
-            n_iter_no_change=self.patience or 1,
+            n_iter_no_change=self.patience or 10,
             random_state=self.seed,
         ).fit(features, labels)
         return self
