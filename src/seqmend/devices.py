@@ -63,11 +63,11 @@ def processor() -> str:
 def _cpu_multiplies_bfloat16_faster() -> bool:
     file, key = cache_folder() / _FOUND, f"{processor()}, torch {torch.__version__}"
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         known = {}
-    if not isinstance(known, dict) or not isinstance(known.get(key), bool):
-        known = {**(known if isinstance(known, dict) else {}), key: _measured()}
+    if not isinstance(known.get(key), bool):
+        known[key] = _measured()
         with contextlib.suppress(OSError, ResourceError):  # then it is measured again next time
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, known)

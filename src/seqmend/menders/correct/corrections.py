@@ -180,7 +180,7 @@ def to_edits(
                     "position": position - len(one.inputs) + column,
                     "kind": "drop_input",
                     "confidence": _foreign(one, column, trust),
-                    "reason": f"{_who(one)} that it does not go with “{titles[target]}”",
+                    "reason": f"it does not go with “{titles[target]}”",
                 }
             )
     return pl.DataFrame(edits, schema=_SCHEMA).with_columns(scope=pl.lit("instance"), view=pl.lit("train"))
@@ -206,10 +206,6 @@ def _edit_of_target(one: Correction, position: int, catalogue: Catalogue, trust:
         "confidence": _weakest([wrong, found.strongest], trust),
         "reason": f"{why}, some go with “{titles[one.item_after]}”",
     }
-
-
-def _who(one: Correction) -> str:
-    return "the language model and what else the user chose say" if one.strange else "the language model finds"
 
 
 def _foreign(one: Correction, column: int, trust: float | None) -> float | None:

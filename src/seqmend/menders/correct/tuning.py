@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.interactions import Catalogue
@@ -72,10 +72,10 @@ class Tuned:
     answers: Weights
     evidence: Weights | None = None
 
-    def probabilities(self, model: Float64, features: Mapping[str, Float64]) -> Float64:
+    def log_odds(self, model: Float64, features: Mapping[str, Float64]) -> Float64:
         """The answers, float64 in the shape of the model's log-odds."""
         evidence = {} if self.evidence is None else {EVIDENCE: self.evidence.log_odds(features)}
-        return self.answers.probabilities({MODEL: model, **evidence})
+        return self.answers.log_odds({MODEL: model, **evidence})
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ class TunedJudge:
                 features = {name: score(*pairs) for name, score in self.scores.items()}
                 if asked.strange:
                     features[STRANGE] = np.array(asked.strange)
-                p = self.tuned.probabilities(values, features)
-                if self.strangers is not None:
-                    p = 1 - self.strangers.probability(logit(np.clip(1 - p, _CERTAIN, 1 - _CERTAIN)))
+                odds = self.tuned.log_odds(values, features)
+                p = expit(odds) if self.strangers is None else 1 - self.strangers.probability(-odds)
                 goes = best_sets(p[None])[0] if self.strangers is None else p >= self.threshold
                 found.append(Verdict(tuple(goes.tolist()), tuple(p.tolist())))
         return found + [None] * (len(questions) - len(found))

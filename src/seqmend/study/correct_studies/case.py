@@ -170,7 +170,7 @@ def make_case(
     config = config.model_copy(update={"correct": config.correct.model_copy(update={"seed": seed})})
     train = noisy.split.train
     company = learn_company(config, train, readers, progress)
-    known = known_noise(config.correct, train, company, lambda train: recommended("spoiled", train)[0])
+    known = known_noise(config.correct, train, company, lambda spoiled: recommended("spoiled", spoiled)[0])
     lesson = directory.path / "models" / f"taught-{noise[0]}-{noise[1]:g}-{seed}"  # the same for all backbones
     taught = teach(config, train, readers, company, known, lesson, progress)
     strangers = None if known is None else known.strangers
