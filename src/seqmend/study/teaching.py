@@ -285,6 +285,6 @@ def _tuned(
             found = weigh(model, words, learned_from, validation, {}, tuning)
 
     def asker(given: LanguageModel) -> Judge:
-        return TunedJudge(given, words, found, scores, tuning.orders, strangers, correct.threshold)
+        return TunedJudge(given, words, found, scores, tuning.orders, strangers, correct.threshold, tuning.ask == "all")
 
     return Taught(model, free, asker=asker, unruled=asker, spent=spent)

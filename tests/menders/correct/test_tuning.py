@@ -1,16 +1,20 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.special import logit
+from sklearn.pipeline import Pipeline
 
 from seqmend.errors import BudgetExceeded, InputError
 from seqmend.interactions import Catalogue
 from seqmend.llm import Answer, LocalModel, LoRAConfig, Usage
-from seqmend.menders.correct import Asked, Attributes, Labelled, mark
+from seqmend.menders.correct import Asked, Attributes, Labelled, LearnedScore, Strangers, mark
 from seqmend.menders.correct.config import CorrectTuningConfig
-from seqmend.menders.correct.evidence import Weights, best_sets, by_attributes
-from seqmend.menders.correct.tuning import MODEL, InPlace, Tuned, TunedJudge, log_odds, tune, weigh
+from seqmend.menders.correct.evidence import STRANGE, Weights, best_sets, by_attributes
+from seqmend.menders.correct.tuning import EVIDENCE, MODEL, InPlace, Tuned, TunedJudge, log_odds, tune, weigh
+from seqmend.menders.trees import BoostedTrees
 
 CATALOGUE = Catalogue.from_titles({f"i{n}": f"thing {n}" for n in range(1, 13)})
 ATTRIBUTES = Attributes([{}, *({"sort": (f"sort {n % 2}", f"own {n}")} for n in range(1, 13))])
@@ -65,7 +69,7 @@ def test_what_the_place_says_is_averaged_out_over_orders():
 
 
 def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
-    as_said = Tuned(Weights((MODEL,), (0.0,), (1.0,), (1.0,), 0.0))
+    as_said = Tuned(Weights((MODEL,), (0.0,), (1.0,), (1.0,), 0.0), (-2.0, 0.0, 2.0))
     judge = TunedJudge(Placed(), WORDS, as_said)
     (verdict,) = judge.ask([Asked((1, 2, 3), 5)])
     assert verdict.goes == (True, False, True)
@@ -80,6 +84,31 @@ def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
 
     found = TunedJudge(Poor(), WORDS, as_said).ask([Asked((1,), 3)] * 70)
     assert [verdict is None for verdict in found] == [False] * 64 + [True] * 6
+
+
+def test_only_what_a_usual_answer_could_change_is_asked_about():
+    evidence = Weights((STRANGE,), (0.0,), (1.0,), (-1.0,), 0.0)
+    tuned = Tuned(Weights((MODEL, EVIDENCE), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0), 0.0), (-1.5, 0.25, 1.0), evidence)
+    strangers = Strangers(LearnedScore(sp.csr_matrix((13, 13)), {}, Pipeline([])), BoostedTrees(), 0.5, 0.5)
+    asked = [
+        Asked((1, 3, 2), 5, (-4.0, -1.6, 4.0)),  # stays, stays, goes, whatever the model says
+        Asked((1, 3), 5, (-4.0, -1.4)),  # the second may go
+        Asked((1, 3), 5, (1.1, 4.0)),
+        Asked((1, 3), 5, (0.9, 4.0)),  # the first may stay
+    ]
+    model = Placed()
+    judge = TunedJudge(model, WORDS, tuned, orders=1, strangers=strangers)
+    verdicts = judge.ask(asked)
+    assert [verdict.asked for verdict in verdicts] == [False, True, False, True]
+    assert [number(question.choices[-1]) for question in model.questions] == [3, 3]
+    assert [verdict.goes for verdict in verdicts] == [(True, True, False), (True, True), (False, False), (True, False)]
+    # P(noise) is half of the copy's odds e^-x, at most 1; the model says 0.25 in the middle, or 1 and 0.5.
+    np.testing.assert_allclose(verdicts[0].probabilities, 1 - np.exp([-4.25, -1.85, np.log(2)]) / 2)
+    np.testing.assert_allclose(verdicts[1].probabilities, 1 - np.exp([-5.0, -1.9]) / 2)
+    everything = replace(judge, asks_all=True).ask(asked)
+    assert all(verdict.asked for verdict in everything)
+    assert [verdict.goes for verdict in everything] == [verdict.goes for verdict in verdicts]
+    assert all(verdict.asked for verdict in replace(judge, strangers=None).ask(asked))
 
 
 def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out():

@@ -159,7 +159,13 @@ def test_the_command_line_prints_and_writes_the_figures(seqmend, log_files, tiny
     folder.mkdir()
     for source, name in zip(log_files, ("interactions", "items"), strict=True):
         pl.read_csv(source).write_parquet(folder / f"{name}.parquet")
-    sizes = ("backbone.embedding_size=16", "backbone.n_layers=1", "backbone.n_heads=1", "training.epochs=1")
+    sizes = (
+        "backbone.embedding_size=16",
+        "backbone.n_layers=1",
+        "backbone.n_heads=1",
+        "training.epochs=1",
+        "correct.tuning.ask=all",
+    )
     options = [part for size in (*sizes, "language.encoder=none") for part in ("--set", size)]
     files = ("--json", tmp_path / "f.json", "--figure", tmp_path / "f.svg", "--out", tmp_path / "o")
     less = ("--max-users", 30, "--seeds", 1, "--share", 0.1, "--backbones", "sasrec", *options)

@@ -142,6 +142,8 @@ class CorrectTuningConfig(BaseModel):
         copies: Times that each row is shown, its inputs in another order every time.
         orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
         tell_attributes: The question tells of every item's attributes; else of its title alone.
+        ask: About all instances or, where answers are weighed with known noise, those alone of which an answer that is
+            not out of the ordinary could change what is dropped.
         evidence: The answer weighs what the model says with what else is known of the two items.
         weighing_rows: Instances of the log, some of their items replaced by chance, that tell how to weigh them.
         weighing_noise: Share of the interactions that are replaced there.
@@ -156,6 +158,7 @@ class CorrectTuningConfig(BaseModel):
     copies: int = Field(default=2, ge=1)
     orders: int = Field(default=2, ge=1)
     tell_attributes: bool = False
+    ask: Literal["undecided", "all"] = "undecided"
     evidence: bool = True
     weighing_rows: int = Field(default=500, ge=10)
     weighing_noise: float = Field(default=0.2, gt=0, lt=1)

@@ -96,8 +96,9 @@ class Correction:
 
     @property
     def n_questions(self) -> int:
-        """How many questions were answered about the instance."""
-        return (self.verdict is not None) + len(self.trials)
+        """How many questions the model was asked about the instance."""
+        trials = (trial.verdict is None or trial.verdict.asked for trial in self.trials)
+        return (self.verdict is not None and self.verdict.asked) + sum(trials)
 
     @property
     def dropped(self) -> list[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from seqmend.interactions import PADDING, Sequences
 from seqmend.llm import CountingModel, Pace, Usage
 from seqmend.menders.correct.mender import Corrector
+from seqmend.menders.correct.question import Asked
 
 _PROBED = 16
 
@@ -68,13 +69,17 @@ def pace(corrector: Corrector, sequences: Sequences, counting: CountingModel) ->
         sequences: Of the instances.
         counting: Has counted nothing yet.
     """
-    uncertain = [one for one in corrector.uncertain(sequences) if not one.is_doubted]
-    first = [one.question() for one in uncertain[:_PROBED]]
+    questions = [one.question() for one in corrector.uncertain(sequences) if not one.is_doubted]
+    counted = corrector.judge_of(sequences, counting)
+    first: list[Asked] = []
+    while len(first) < len(questions) and counting.usage.calls < _PROBED:  # not every question needs the model
+        more = questions[len(first) : len(first) + _PROBED]
+        counted.ask(more)
+        first += more
     before = replace(corrector.model.usage)
     with corrector.metered("inputs"):
         corrector.judge_of(sequences).ask(first)
     used = corrector.model.usage.minus(before)
-    corrector.judge_of(sequences, counting).ask(first)
     # What was known is not asked again: then only the speed can be told.
     if not used.tokens or not used.seconds:
         return None

@@ -259,7 +259,7 @@ class Corrector:
         if not self.config.drop_repeats or verdict is None or verdict.goes is None:
             return verdict
         goes = tuple(fits and item != one.target for fits, item in zip(verdict.goes, one.questioned, strict=True))
-        return Verdict(goes, verdict.probabilities, verdict.text)
+        return replace(verdict, goes=goes)
 
     def _measured_trust(self, teacher: Teacher, train: Sequences) -> float:
         """Share of the inputs that the model calls foreign which are noise, with one of each added (Laplace)."""

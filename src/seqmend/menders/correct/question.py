@@ -37,11 +37,13 @@ class Verdict:
         goes: Whether each input goes with the target; None where the answer cannot be read.
         probabilities: Of each input that it does, in [0, 1]; None where the model only writes.
         text: What could not be read.
+        asked: Whether the model was asked; else what else is known left nothing open.
     """
 
     goes: tuple[bool, ...] | None
     probabilities: tuple[float, ...] | None = None
     text: str = ""
+    asked: bool = True
 
     @property
     def is_none(self) -> bool:

@@ -11,7 +11,9 @@ labelled by such knowledge cannot weigh it: what they are weighed on is the call
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy.special import expit, logit
@@ -31,6 +33,7 @@ from seqmend.progress import Progress, silent
 
 _BATCH = 64
 _CERTAIN = 1e-6
+_USUAL = (0.01, 0.5, 0.99)
 _MAX_TOLD = 160
 """Characters of an item's attributes in a question, which is to stay short."""
 
@@ -66,14 +69,16 @@ class Tuned:
 
     Attributes:
         answers: Weights of the model's log-odds and, where it has a say, the evidence's.
+        usual: The model's log-odds: lowest, middle and highest of all but the most extreme 2 %.
         evidence: Weights of what is known without a language model; None where it has no say.
     """
 
     answers: Weights
+    usual: tuple[float, float, float]
     evidence: Weights | None = None
 
     def log_odds(self, model: Float64, features: Mapping[str, Float64]) -> Float64:
-        """The answers, float64 in the shape of the model's log-odds."""
+        """The answers, float64 in the shape of the features."""
         evidence = {} if self.evidence is None else {EVIDENCE: self.evidence.log_odds(features)}
         return self.answers.log_odds({MODEL: model, **evidence})
 
@@ -91,6 +96,8 @@ class TunedJudge:
         strangers: What the log's noise is by, where the weights were learned from known noise; the likeliest are named
             then, not those that promise the best F1.
         threshold: Least probability of an input that goes with its target, there.
+        asks_all: Ask there even where no usual answer could change which inputs go with the target; otherwise such a
+            question is answered as if the model had said what it says in the middle.
     """
 
     model: LanguageModel
@@ -100,6 +107,7 @@ class TunedJudge:
     orders: int = 2
     strangers: Strangers | None = None
     threshold: float = 0.5
+    asks_all: bool = False
 
     def ask(
         self, questions: Sequence[Asked], progress: Progress = silent, what: str = "asking which inputs fit"
@@ -109,20 +117,37 @@ class TunedJudge:
         for begin in range(0, len(questions), _BATCH):
             progress(what, begin, len(questions))
             some = questions[begin : begin + _BATCH]
+            features = [self._features(asked) for asked in some]
+            is_open = [self.asks_all or self._is_open(own) for own in features]
             try:
-                said = log_odds(self.model, self.words, some, self.orders)
+                said = iter(log_odds(self.model, self.words, list(compress(some, is_open)), self.orders))
             except BudgetExceeded:
                 break
-            for asked, values in zip(some, said, strict=True):
-                pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
-                features = {name: score(*pairs) for name, score in self.scores.items()}
-                if asked.strange:
-                    features[STRANGE] = np.array(asked.strange)
-                odds = self.tuned.log_odds(values, features)
-                p = expit(odds) if self.strangers is None else 1 - self.strangers.probability(-odds)
-                goes = best_sets(p[None])[0] if self.strangers is None else p >= self.threshold
-                found.append(Verdict(tuple(goes.tolist()), tuple(p.tolist())))
+            for own, is_asked in zip(features, is_open, strict=True):
+                found.append(self._verdict(next(said) if is_asked else np.array(self.tuned.usual[1]), own, is_asked))
         return found + [None] * (len(questions) - len(found))
+
+    def _features(self, asked: Asked) -> dict[str, Float64]:
+        pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
+        features = {name: score(*pairs) for name, score in self.scores.items()}
+        return features | ({STRANGE: np.array(asked.strange)} if asked.strange else {})
+
+    def _is_open(self, features: Mapping[str, Float64]) -> bool:
+        """Whether a usual answer could change which inputs go with the target."""
+        if self.strangers is None:
+            return True
+        low, _, high = (self._verdict(np.array(said), features, asked=False) for said in self.tuned.usual)
+        return low.goes != high.goes
+
+    def _verdict(self, said: Float64, features: Mapping[str, Float64], asked: bool) -> Verdict:
+        odds = self.tuned.log_odds(said, features)
+        if self.strangers is None:
+            p = expit(odds)
+            goes = best_sets(p[None])[0]
+        else:
+            p = 1 - self.strangers.probability(-odds)
+            goes = p >= self.threshold
+        return Verdict(tuple(goes.tolist()), tuple(p.tolist()), asked=asked)
 
 
 def log_odds(model: LanguageModel, words: InPlace, questions: Sequence[Asked], orders: int) -> list[Float64]:
@@ -221,8 +246,9 @@ def weigh(
         config: See `CorrectTuningConfig`.
     """
     said = np.stack(log_odds(model, words, validation.questions(), config.orders))
+    usual = cast("tuple[float, float, float]", tuple(np.quantile(said, _USUAL).tolist()))
     if not config.evidence or (train.strange is None and not scores):
-        return Tuned(Weights.fit({MODEL: said}, validation.relevant))
+        return Tuned(Weights.fit({MODEL: said}, validation.relevant), usual)
     evidence = Weights.fit(features_of(train, scores), train.relevant)
     known = evidence.log_odds(features_of(validation, scores))
-    return Tuned(Weights.fit({MODEL: said, EVIDENCE: known}, validation.relevant), evidence)
+    return Tuned(Weights.fit({MODEL: said, EVIDENCE: known}, validation.relevant), usual, evidence)

@@ -116,10 +116,10 @@ def _back(verdict: Verdict | None, order: list[int]) -> Verdict | None:
         return verdict
     places = np.argsort(order).tolist()
     likely = verdict.probabilities
-    return Verdict(
-        tuple(verdict.goes[place] for place in places),
-        None if likely is None else tuple(likely[place] for place in places),
-        verdict.text,
+    return replace(
+        verdict,
+        goes=tuple(verdict.goes[place] for place in places),
+        probabilities=None if likely is None else tuple(likely[place] for place in places),
     )
 
 
