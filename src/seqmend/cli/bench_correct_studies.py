@@ -52,6 +52,9 @@ def correct_noise(
     kind: _Kind = "uniform",
     ratio: Ratio = 0.1,
     train: _Train = False,
+    versions: Annotated[
+        str | None, typer.Option("--versions", help="To train on, comma separated; all by default.")
+    ] = None,
     seeds: Seeds = 5,
 ) -> None:
     """How well known noise in training instances is undone, beside chance and judges without a language model."""
@@ -66,6 +69,7 @@ def correct_noise(
         (noise_kind(kind), ratio),
         backbones=named,
         train=train,
+        versions=names(versions, studies.VERSIONS),
         jobs=study.jobs,
     )
     for backbone, found in figures["backbones"].items():

@@ -48,13 +48,17 @@ def doubting(setting):
 
 
 def test_noise_targets_are_known_by_the_doubt_of_them(doubting, asked, tmp_path):
-    figures = correct_noise(doubting, NOISE, tmp_path, backbones=["sasrec"], judges=["model", "random"], train=True)
+    versions = ["random", "doubted_dropped", "least_sure_dropped"]
+    judges = ["model", "random", "learned"]
+    figures = correct_noise(
+        doubting, NOISE, tmp_path, backbones=["sasrec"], judges=judges, train=True, versions=versions
+    )
     found = figures["backbones"]["sasrec"]
     of = {judge: groups["all"] for judge, groups in found["quality"].items()}
     for key in ("target_precision", "target_recall"):
         assert of["model"][key]["mean"] > of["random"][key]["mean"] + 0.3, key
     assert all(0 < n <= actions["model"]["drop"] for n, actions in zip(found["doubted"], found["actions"], strict=True))
-    assert {"doubted_dropped", "least_sure_dropped"} < set(found["ranking"])
+    assert set(found["ranking"]) == {"raw", "oracle", "model", *versions}
     left = found["side_effects"][0]
     assert left["doubted_dropped"]["instances"] == left["least_sure_dropped"]["instances"] < 1
 
@@ -139,6 +143,7 @@ def test_knowledge_is_lost_under_other_titles_and_not_in_another_order(setting, 
     ("study", "options", "message"),
     [
         (correct_noise, {"backbones": ["spider"]}, "no backbone is called 'spider'"),
+        (correct_noise, {"versions": ["blessed"]}, "no version is called 'blessed'"),
         (correct_selection, {"signals": ["hearsay"]}, "no signal is called 'hearsay'"),
         (correct_selection, {"shares": [0.0]}, "not in (0, 1]"),
         (correct_ablations, {"arms": ["halo"]}, "no arm is called 'halo'"),

@@ -2,7 +2,7 @@
 
 from seqmend.study.correct_studies.ablations import ARMS, correct_ablations
 from seqmend.study.correct_studies.case import JUDGES
-from seqmend.study.correct_studies.noise import BACKBONES, COMPARED, correct_noise
+from seqmend.study.correct_studies.noise import BACKBONES, COMPARED, VERSIONS, correct_noise
 from seqmend.study.correct_studies.prompts import VARIANTS, correct_prompts
 from seqmend.study.correct_studies.quality import GROUPS
 from seqmend.study.correct_studies.released import bench_correct, bench_correct_by_name
@@ -17,6 +17,7 @@ __all__ = [
     "SHARES",
     "SIGNALS",
     "VARIANTS",
+    "VERSIONS",
     "bench_correct",
     "bench_correct_by_name",
     "correct_ablations",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqmend.errors import InputError
 from seqmend.interactions import PADDING
 from seqmend.menders.correct import Correction, doubted_dropped, least_sure_dropped, of_known_noise
 from seqmend.progress import Progress, silent
@@ -23,6 +24,10 @@ from seqmend.study.readers import load_readers
 from seqmend.study.stages import RunDirectory
 
 BACKBONES = ("sasrec", "gru4rec", "berd")
+CONTROLS = {"doubted_dropped": doubted_dropped, "least_sure_dropped": least_sure_dropped}
+VERSIONS = ("oracle", "oracle_uncertain", *JUDGES, *CONTROLS)
+"""What a backbone is trained on beside the raw instances: all noise undone, that of the uncertain instances alone, what
+every judge makes of those, the doubted ones gone, as many of the least sure gone."""
 COMPARED = ("precision", "recall", "f1", "target_precision", "target_recall", "hit_rate")
 
 
@@ -34,6 +39,7 @@ def correct_noise(
     backbones: Sequence[str] = BACKBONES,
     judges: Sequence[str] = JUDGES,
     train: bool = False,
+    versions: Sequence[str] = VERSIONS,
     progress: Progress = silent,
     jobs: int | None = None,
 ) -> dict[str, Any]:
@@ -45,7 +51,8 @@ def correct_noise(
         out: Folder of the study.
         backbones: Whose doubts decide.
         judges: Of `JUDGES`; the model is always among them, likeness of titles only where there is an encoder.
-        train: Also train every backbone on what every judge made of the instances, with equally many steps.
+        train: Also train every backbone on versions of the instances, with equally many steps.
+        versions: Of `VERSIONS`; "oracle" and "model" are always among them, a judge only where it judges.
         progress: Told what is being done.
         jobs: Trainings at once.
 
@@ -56,24 +63,27 @@ def correct_noise(
         `efficiency`.
 
     Raises:
-        InputError: No model, noise that inserts, an unknown backbone, or see `Setting.begin`.
+        InputError: No model, noise that inserts, an unknown backbone or version, or see `Setting.begin`.
     """
+    if unknown := [version for version in versions if version not in VERSIONS]:
+        raise InputError(f"no version is called {unknown[0]!r}", expected=", ".join(VERSIONS))
     refuse_unusable(setting, noise)
     identities = {name: identity(setting, noise, 0, name) for name in backbones}
     judges = [judge for judge in JUDGES if judge == "model" or judge in judges]
     judges = [judge for judge in judges if judge != "titles" or setting.config.language.encoder is not None]
+    wanted = [one for one in VERSIONS if one in ("oracle", "model") or one in versions] if train else []
     directory, config = setting.begin(out), setting.config
     readers = load_readers(config.language, out / "journal.sqlite", progress, needs=())
-    work = config.training.epochs * setting.clean.train.n_interactions * len(backbones) * len(judges)
+    work = config.training.epochs * setting.clean.train.n_interactions * len(backbones) * max(len(wanted), 1)
     found: dict[str, list[Repetition]] = {name: [] for name in identities}
     with pool(jobs or default_jobs(work), progress) as workers:
         for seed in config.seeds:
             for backbone in identities:
-                key = [*identity(setting, noise, seed, backbone), judges, train, COMPARED]
+                key = [*identity(setting, noise, seed, backbone), judges, wanted, COMPARED]
 
                 def make(seed: int = seed, backbone: str = backbone) -> Repetition:
                     case = make_case(setting, noise, seed, backbone, readers, directory, workers, progress)
-                    return _measure(case, judges, directory, workers if train else None, backbone)
+                    return _measure(case, judges, wanted, directory, workers, backbone)
 
                 found[backbone].append(kept(directory, f"noise-{backbone}-{seed}", key, make, ranked=train))
     directory.finish({})
@@ -119,7 +129,9 @@ def known(case: Case, corrections: list[Correction], truth: Truth) -> list[Corre
     return of_known_noise(corrections, truth.inputs.tolist(), targets)
 
 
-def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers: Pool | None, name: str) -> Repetition:
+def _measure(
+    case: Case, judges: Sequence[str], wanted: Sequence[str], directory: RunDirectory, workers: Pool, name: str
+) -> Repetition:
     corrections = case.corrector.judge(case.train)
     by_judge = {judge: case.judged(case.corrector, corrections, judge) for judge in judges}
     truth, figures, counts = measured(case, corrections, by_judge)
@@ -137,7 +149,7 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
             "questions": sum(one.n_questions for one in corrections),
         },
     }
-    if workers is None:
+    if not wanted:
         return Repetition(said)
     data = {
         "oracle": oracle_arm(case.noisy),
@@ -145,8 +157,8 @@ def _measure(case: Case, judges: Sequence[str], directory: RunDirectory, workers
         **{judge: corrected(case, own, judge) for judge, own in by_judge.items()},
     }
     if case.corrector.strangers is not None:
-        for control in (doubted_dropped, least_sure_dropped):
-            data[control.__name__] = corrected(case, control(corrections), control.__name__)
+        data |= {name: corrected(case, made(corrections), name) for name, made in CONTROLS.items()}
+    data = {version: data[version] for version in wanted if version in data}
     said["side_effects"] = {version: side_effects(case, made) for version, made in data.items()}
     versions = {version: Version(made) for version, made in data.items()}
     return Repetition(said, train_versions(directory, workers, case, f"{name}-noise", versions))
