@@ -9,6 +9,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import leave_one_out
 from seqmend.ledger import Ledger
 from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
+from seqmend.menders.correct.config import CorrectTuningConfig
 from seqmend.progress import silent
 from seqmend.recommenders import rows_from_sequences, with_instance_edits
 from seqmend.study import correct, correct_split, read_data
@@ -100,6 +101,27 @@ def test_tokens_are_as_foreseen(noisy, tiny_folder, tmp_path):
     assert part["least"] == part["most"]
     assert part["most"]["seconds"] > 0
     assert figures["llm"]["prompt_tokens"] == pytest.approx(part["most"]["tokens"], rel=0.02)
+
+
+def test_a_tuned_model_is_asked_what_it_could_change_and_that_is_foreseen(noisy, tiny_folder, tmp_path):
+    config, split = noisy
+    config = config.model_copy(update={"language": config.language.model_copy(update={"model": str(tiny_folder)})})
+    model = LocalModel.load(tiny_folder, device="cpu", dtype="float32")
+    lora = {"epochs": 1, "batch_size": 8, "last_layers": 1, "rank": 2}
+    tuning = CorrectTuningConfig.model_validate(
+        {"rows": 40, "copies": 1, "orders": 1, "weighing_rows": 40, "lora": lora}
+    )
+    settings = {"teacher": "lora", "known_noise": 0.2, "uncertain_share": 0.3, "tuning": tuning}
+    found = corrected((config, split), model, tmp_path / "some", **settings)
+    spent = {part["stage"]: part["calls"] for part in found.figures["spent"]}
+    foreseen = {part["stage"]: part["most"]["calls"] for part in found.figures["forecast"]}
+    assert spent["inputs"] == foreseen["inputs"] < len(found.corrections) - found.figures["doubted"]
+    assert found.figures["decided"] == sum(one.is_decided for one in found.corrections) > 0
+    tuning = tuning.model_copy(update={"ask": "all"})
+    whole = corrected((config, split), model, tmp_path / "all", **settings | {"tuning": tuning})
+    assert whole.figures["decided"] == 0
+    agree = [one.kept == other.kept for one, other in zip(found.corrections, whole.corrections, strict=True)]
+    assert np.mean(agree) > 0.95
 
 
 def test_what_the_recommender_doubts_for_good_reason_goes_unasked(noisy, tmp_path):

@@ -69,6 +69,12 @@ def correct(
             f"asked about; the log is taken to have {said['noise_rate']:.1%} of noise",
             highlight=False,
         )
+    if said["decided"]:
+        out_console.print(
+            f"About {said['decided']:,} others the model was not asked either: what stands around their inputs decided "
+            "what its answer could not have changed",
+            highlight=False,
+        )
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in said["edits"].items()) or "none"
     out_console.print(f"Edits: {kinds}", highlight=False)
     out_console.print(f"Ledger: [bold]{escape(str(out))}[/]", highlight=False)

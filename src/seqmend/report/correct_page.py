@@ -84,6 +84,7 @@ class _Figures(_Part):
     instances: int
     uncertain: int
     doubted: int = 0
+    decided: int = 0
     noise_rate: float | None = None
     actions: dict[str, int]
     picture: list[_Bucket]

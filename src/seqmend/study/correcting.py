@@ -104,8 +104,8 @@ class Corrected:
         random: As many changes, dealt to the same instances by chance.
         corrections: What became of every uncertain instance.
         recommender: Who doubted them.
-        figures: As plain values: `instances, uncertain, doubted, noise_rate, actions, edits, picture, forecast, spent,
-            llm`.
+        figures: As plain values: `instances, uncertain, doubted, decided, noise_rate, actions, edits, picture,
+            forecast, spent, llm`.
     """
 
     ledger: Ledger
@@ -192,6 +192,7 @@ def correct_split(
         "instances": len(recommender.rows),
         "uncertain": len(corrections),
         "doubted": sum(one.is_doubted for one in corrections),
+        "decided": sum(one.is_decided for one in corrections),
         "noise_rate": None if strangers is None else strangers.noise_rate,
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),

@@ -95,6 +95,11 @@ class Correction:
         return self.foreign is not None and self.foreign > _EVEN
 
     @property
+    def is_decided(self) -> bool:
+        """Whether there is a verdict that the model was not asked for, as nothing was left open."""
+        return self.verdict is not None and not self.verdict.asked
+
+    @property
     def n_questions(self) -> int:
         """How many questions the model was asked about the instance."""
         trials = (trial.verdict is None or trial.verdict.asked for trial in self.trials)
