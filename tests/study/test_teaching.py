@@ -105,7 +105,8 @@ def test_where_noise_is_known_answers_are_weighed_by_how_strange_an_input_is(tau
     spoiled, is_noise = spoil(train, 0.15, 0)
     told = np.where(is_noise, 2.0, -2.0) + np.random.default_rng(0).normal(0, 1, len(is_noise))
     strangers = Strangers(LearnedScore.fit(train, 4, {}), BoostedTrees(), 0.15, 0.1)
-    known = KnownNoise(strangers, spoiled, is_noise, told, np.zeros(len(is_noise), dtype=bool))
+    believed, of_nobody = np.full(len(is_noise), 0.5), np.zeros(len(is_noise), dtype=bool)
+    known = KnownNoise(strangers, spoiled, is_noise, believed, told, of_nobody)
     found, _, _ = taught(known=known, teacher="lora", tuning=LEARNING)
     asked = [Asked((1, 2, 3), 4, (-3.0, 4.0, -3.0)), Asked((1, 2, 3), 4, (-3.0, -3.0, -3.0))]
     doubtful, plain = found.asker(found.model).ask(asked)

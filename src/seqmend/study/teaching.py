@@ -270,7 +270,10 @@ def _tuned(
     tuning, spent = correct.tuning, dict[str, Usage]()
     scores: dict[str, Score] = {}
     weighing = settings.model_copy(update={"rows": tuning.weighing_rows})
-    of_weighing = known.rows(weighing) if tuning.evidence and known is not None else None
+    of_weighing = None
+    if tuning.evidence and known is not None:
+        skip_doubted = correct.doubted == "drop" and correct.stages != "inputs"
+        of_weighing = known.rows(weighing, correct.uncertain_share, skip_doubted=skip_doubted)
     strangers = known.strangers if known is not None and of_weighing else None
     with metered(model.usage, spent, "weighing"):
         if of_weighing:

@@ -113,7 +113,7 @@ def test_rows_to_weigh_by_are_of_users_that_nothing_was_learned_from(many, compa
     rng = np.random.default_rng(0)
     spoiled, is_known = spoil(many, 0.2, 8)
     known = learned(company, spoiled, is_known, believed(spoiled, is_known, rng), rng)
-    rows = known.rows(LabelledConfig(rows=200, max_length=L))
+    rows = known.rows(LabelledConfig(rows=200, max_length=L), 1.0, skip_doubted=False)
     assert len(rows) == 200
     assert not known.is_learned_from[rows.instance_id].any()
     places = rows.instance_id[:, None] + np.arange(-L, 0)
@@ -122,6 +122,28 @@ def test_rows_to_weigh_by_are_of_users_that_nothing_was_learned_from(many, compa
     assert rows.strange.tolist() == known.log_odds[places].tolist()
     assert rows.questions()[3].strange == tuple(rows.strange[3].tolist())
     assert (rows.select(np.array([3])).strange == rows.strange[3]).all()
+
+
+def test_rows_to_weigh_by_are_those_that_would_be_asked_about(many, company):
+    rng = np.random.default_rng(0)
+    spoiled, is_known = spoil(many, 0.2, 8)
+    known = learned(company, spoiled, is_known, believed(spoiled, is_known, rng), rng)
+    others = ~known.is_learned_from & ~np.isnan(known.believed)
+    least = np.quantile(known.believed[others], 0.3)
+    is_doubted = known.strangers.probability(known.log_odds) > 0.5
+
+    def targets(n, skip_doubted):
+        return known.rows(LabelledConfig(rows=n, max_length=L), 0.3, skip_doubted=skip_doubted).instance_id
+
+    uncertain = targets(100, False)
+    assert known.believed[uncertain].max() <= least
+    assert is_doubted[uncertain].mean() > 0.3
+    assert not is_doubted[targets(20, True)].any()
+    assert known.believed[targets(20, True)].max() <= least
+    more = targets(400, True)  # than are uncertain and not doubted: the next in doubt join them
+    assert not is_doubted[more].any()
+    assert known.believed[more].max() > least
+    assert known.believed[more].max() < np.quantile(known.believed[others], 0.95)
 
 
 def test_log_odds_say_more_of_noise_than_of_others(many, company):

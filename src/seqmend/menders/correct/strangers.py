@@ -26,6 +26,7 @@ _BLOCK = 1 << 14
 _BEST = 3
 _PATIENCE = 20
 _CERTAIN = 1e-4
+_EVEN = 0.5
 _LEAST_KNOWN = 10  # replaced interactions to learn from, and as many to tell the log's own noise by
 
 
@@ -68,6 +69,8 @@ class KnownNoise:
         strangers: Learned from some of its users.
         spoiled: The copy.
         is_noise: Which of its interactions were put there by chance, bool [N].
+        believed: How reliable a recommender of the copy finds the instances whose targets they are, float64 [N]; NaN
+            where there is none.
         log_odds: What the strangers' log-odds are in it, float64 [N].
         is_learned_from: Whose users they were learned from, bool [N].
     """
@@ -75,6 +78,7 @@ class KnownNoise:
     strangers: Strangers
     spoiled: Sequences
     is_noise: Bool
+    believed: Float64
     log_odds: Float64
     is_learned_from: Bool
 
@@ -108,11 +112,29 @@ class KnownNoise:
         trees = BoostedTrees(seed, _PATIENCE).fit(seen[known], is_noise[known])
         odds, put_there = _log_odds(trees, seen), float(is_noise[known].mean())
         rate = min(estimate_noise_rate(odds[others & is_noise], odds[others & ~is_noise]), put_there)
-        return cls(Strangers(company, trees, put_there, rate), spoiled, is_noise, odds, is_learned_from)
+        return cls(Strangers(company, trees, put_there, rate), spoiled, is_noise, believed, odds, is_learned_from)
 
-    def rows(self, config: LabelledConfig) -> Labelled:
-        """Instances of the other users: an input goes with its target where it was not replaced."""
-        return corrupted(self.spoiled, self.is_noise, config, self.log_odds, ~self.is_learned_from)
+    def rows(self, config: LabelledConfig, share: float, *, skip_doubted: bool) -> Labelled:
+        """Instances of the other users: an input goes with its target where it was not replaced.
+
+        They are those that would be asked about if the copy were the log. Where a user surprises the recommender the
+        inputs look strange, too: weighed on any instances, that would be taken for noise too often.
+
+        Args:
+            config: How many, how long.
+            share: Of the instances are uncertain, those that the recommender believes in least; more if they are fewer
+                than wanted.
+            skip_doubted: Without those whose target is noise more likely than not.
+        """
+        others = np.flatnonzero(~self.is_learned_from & ~np.isnan(self.believed))
+        others = others[np.argsort(self.believed[others], kind="stable")]
+        can_be = np.ones(len(others), dtype=bool)
+        if skip_doubted:
+            can_be = self.strangers.probability(self.log_odds[others]) <= _EVEN
+        n_uncertain = int(can_be[: round(share * len(others))].sum())
+        allowed = np.zeros(len(self.believed), dtype=bool)
+        allowed[others[can_be][: max(n_uncertain, config.rows)]] = True
+        return corrupted(self.spoiled, self.is_noise, config, self.log_odds, allowed)
 
 
 def witnesses(sequences: Sequences, believed: Float64, company: LearnedScore) -> Float64:
