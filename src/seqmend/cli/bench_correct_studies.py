@@ -55,6 +55,9 @@ def correct_noise(
     versions: Annotated[
         str | None, typer.Option("--versions", help="To train on, comma separated; all by default.")
     ] = None,
+    trainings: Annotated[
+        int, typer.Option("--trainings", min=1, help="Of every version and seed, from other initial weights.")
+    ] = 1,
     seeds: Seeds = 5,
 ) -> None:
     """How well known noise in training instances is undone, beside chance and judges without a language model."""
@@ -70,6 +73,7 @@ def correct_noise(
         backbones=named,
         train=train,
         versions=names(versions, studies.VERSIONS),
+        trainings=trainings,
         jobs=study.jobs,
     )
     for backbone, found in figures["backbones"].items():
@@ -236,9 +240,10 @@ def _version(version: str) -> str:
 
 
 def _foot(figures: dict[str, Any]) -> None:
+    trained = f", {n} trainings of every version" if (n := figures.get("trainings") or 1) > 1 else ""
     out_console.print(
         f"{figures['model']}, teacher {figures['teacher']}; {figures['uncertain_share']:.0%} of the instances asked "
-        f"about; {repetitions(figures)}",
+        f"about; {repetitions(figures)}{trained}",
         style="dim",
         highlight=False,
     )

@@ -2,10 +2,12 @@ import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
 from seqmend.errors import InputError
+from seqmend.evaluation import metric_values
 from seqmend.report import study_chart_svg
 from seqmend.study.correct_studies import (
     correct_ablations,
@@ -78,6 +80,27 @@ def test_a_second_study_asks_and_trains_nothing(setting, asked, tmp_path):
     assert correct_noise(setting, NOISE, tmp_path, backbones=["sasrec"], judges=JUDGES, train=True) == figures
     assert len(asked.questions) == n_asked
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_versions_are_trained_as_often_as_wanted_from_other_weights(setting, asked, tmp_path):
+    options = {"backbones": ["sasrec"], "judges": ["model"], "versions": [], "train": True}
+    once = correct_noise(setting, NOISE, tmp_path, **options)
+    twice = correct_noise(setting, NOISE, tmp_path, **options, trainings=2)
+    found = [figures["backbones"]["sasrec"]["ranking"] for figures in (once, twice)]
+    assert set(found[0]) == set(found[1]) == {"raw", "oracle", "model"}
+    values = {
+        (version, name): metric_values(pl.read_parquet(path)["as_is"].to_numpy(), "ndcg@10").mean()
+        for version in ("raw", "model")
+        for path in (tmp_path / "stages").glob(f"ranks-*-{version}-*.parquet")
+        for name in [path.stem.rsplit("-", 1)[1]]
+    }
+    seeds = setting.config.seeds
+    assert {seed for _, seed in values} == {str(seed + apart) for seed in seeds for apart in (0, 1_000_000)}
+    for version in ("raw", "model"):
+        own = [value for (which, _), value in values.items() if which == version]
+        assert found[1][version]["ndcg@10"]["mean"] == pytest.approx(np.mean(own))
+        first = [value for (which, seed), value in values.items() if which == version and int(seed) in seeds]
+        assert found[0][version]["ndcg@10"]["mean"] == pytest.approx(np.mean(first))
 
 
 def test_every_signal_chooses_as_many(setting, asked, tmp_path):

@@ -1,11 +1,13 @@
 """`seqmend bench correct-noise`: is known noise in training instances undone, beside chance and LLM-free judges?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from seqmend.errors import InputError
 from seqmend.interactions import PADDING
@@ -16,7 +18,7 @@ from seqmend.study.correct_studies.quality import GROUPS, Outcome, Truth, counts
 from seqmend.study.correct_studies.retraining import Version, corrected, side_effects, stacked, train_versions
 from seqmend.study.correcting import amounts
 from seqmend.study.denoise_studies.repetition import Repetition, kept
-from seqmend.study.denoise_studies.retraining import oracle_arm
+from seqmend.study.denoise_studies.retraining import oracle_arm, raw_arm
 from seqmend.study.denoise_studies.setting import Setting
 from seqmend.study.denoise_studies.summary import all_over_seeds, ranking_figures
 from seqmend.study.parallel import Pool, default_jobs, pool
@@ -30,6 +32,9 @@ VERSIONS = ("oracle", "oracle_uncertain", *JUDGES, *CONTROLS)
 every judge makes of those, the doubted ones gone, as many of the least sure gone."""
 COMPARED = ("precision", "recall", "f1", "target_precision", "target_recall", "hit_rate")
 
+_TRAINING = "training"
+_APART = 1_000_000  # of the seeds of a version's trainings: no repetition has that seed
+
 
 def correct_noise(
     setting: Setting,
@@ -40,6 +45,7 @@ def correct_noise(
     judges: Sequence[str] = JUDGES,
     train: bool = False,
     versions: Sequence[str] = VERSIONS,
+    trainings: int = 1,
     progress: Progress = silent,
     jobs: int | None = None,
 ) -> dict[str, Any]:
@@ -53,6 +59,7 @@ def correct_noise(
         judges: Of `JUDGES`; the model is always among them, likeness of titles only where there is an encoder.
         train: Also train every backbone on versions of the instances, with equally many steps.
         versions: Of `VERSIONS`; "oracle" and "model" are always among them, a judge only where it judges.
+        trainings: Of every version and seed, each from other initial weights; in intervals each counts as a repetition.
         progress: Told what is being done.
         jobs: Trainings at once.
 
@@ -79,11 +86,11 @@ def correct_noise(
     with pool(jobs or default_jobs(work), progress) as workers:
         for seed in config.seeds:
             for backbone in identities:
-                key = [*identity(setting, noise, seed, backbone), judges, wanted, COMPARED]
+                key = [*identity(setting, noise, seed, backbone), judges, wanted, trainings, COMPARED]
 
                 def make(seed: int = seed, backbone: str = backbone) -> Repetition:
                     case = make_case(setting, noise, seed, backbone, readers, directory, workers, progress)
-                    return _measure(case, judges, wanted, directory, workers, backbone)
+                    return _measure(case, judges, wanted, trainings, directory, workers, backbone)
 
                 found[backbone].append(kept(directory, f"noise-{backbone}-{seed}", key, make, ranked=train))
     directory.finish({})
@@ -92,6 +99,7 @@ def correct_noise(
         **setting.describe(),
         **about(setting),
         "noise": {"kind": noise[0], "ratio": noise[1]},
+        "trainings": trainings if train else None,
         "backbones": {name: _figures(repetitions) for name, repetitions in found.items()},
     }
 
@@ -130,7 +138,13 @@ def known(case: Case, corrections: list[Correction], truth: Truth) -> list[Corre
 
 
 def _measure(
-    case: Case, judges: Sequence[str], wanted: Sequence[str], directory: RunDirectory, workers: Pool, name: str
+    case: Case,
+    judges: Sequence[str],
+    wanted: Sequence[str],
+    trainings: int,
+    directory: RunDirectory,
+    workers: Pool,
+    name: str,
 ) -> Repetition:
     corrections = case.corrector.judge(case.train)
     by_judge = {judge: case.judged(case.corrector, corrections, judge) for judge in judges}
@@ -161,7 +175,13 @@ def _measure(
     data = {version: data[version] for version in wanted if version in data}
     said["side_effects"] = {version: side_effects(case, made) for version, made in data.items()}
     versions = {version: Version(made) for version, made in data.items()}
-    return Repetition(said, train_versions(directory, workers, case, f"{name}-noise", versions))
+    ranks = [train_versions(directory, workers, case, f"{name}-noise", versions)]
+    versions = {"raw": Version(raw_arm(case.noisy)), **versions}
+    for number in range(1, trainings):
+        again = replace(case, seed=case.seed + number * _APART)
+        ranks.append(train_versions(directory, workers, again, f"{name}-noise", versions))
+    numbered = [frame.with_columns(pl.lit(number).alias(_TRAINING)) for number, frame in enumerate(ranks)]
+    return Repetition(said, pl.concat(numbered))
 
 
 def _actions(corrections: list[Correction]) -> dict[str, int]:
@@ -202,9 +222,14 @@ def _figures(repetitions: list[Repetition]) -> dict[str, Any]:
         **{key: [one[key] for one in said] for key in ("actions", "doubted", "noise_rate")},
         "cost": [one["cost"] for one in said],
     }
-    by_seed = [repetition.ranks for repetition in repetitions if repetition.ranks is not None]
-    if by_seed:
-        ranks = stacked(by_seed)
+    ranked = [
+        frame.drop(_TRAINING)
+        for repetition in repetitions
+        if repetition.ranks is not None
+        for frame in repetition.ranks.partition_by(_TRAINING, maintain_order=True)
+    ]
+    if ranked:
+        ranks = stacked(ranked)
         figures["ranking"] = {
             name: ranking_figures(own, ranks["raw"], ranks["oracle"] if name != "raw" else None)
             for name, own in ranks.items()
