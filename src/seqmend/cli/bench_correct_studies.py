@@ -20,6 +20,7 @@ from seqmend.cli.study_options import (
     study_options,
 )
 from seqmend.cli.study_tables import STAR, gap, recovered, repetitions, spread, starred, study_table
+from seqmend.errors import InputError
 
 _Kind = Annotated[str, typer.Option("--kind", help="Of the injected noise; one that replaces.")]
 _Train = Annotated[bool, typer.Option("--train", help="Also train a backbone on every version of the instances.")]
@@ -63,6 +64,8 @@ def correct_noise(
     """How well known noise in training instances is undone, beside chance and judges without a language model."""
     from seqmend.study import correct_studies as studies
 
+    if not train and (versions is not None or trainings > 1):
+        raise InputError("--versions and --trainings are of no use where nothing is trained", fix="add --train")
     parsed = study.configured(corpus, seeds)
     named = names(backbones, [study.backbone] if study.backbone else studies.BACKBONES)
     figures = study.measure(

@@ -203,3 +203,10 @@ def test_the_command_line_prints_and_writes_the_figures(seqmend, log_files, tiny
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["backbones"]["sasrec"]["cost"][0]["stages"]["inputs"]["calls"] > 0
     assert (tmp_path / "f.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("option", [("--versions", "model"), ("--trainings", 2)])
+def test_options_of_trainings_are_refused_where_nothing_is_trained(seqmend, log_files, option):
+    code, _, err = seqmend("bench", "correct-noise", log_files[0], *option)
+    assert code == 2
+    assert "--train" in err

@@ -27,7 +27,8 @@ _SCHEMA = {
     "evidence": pl.String,
 }
 _DECIMALS = 4
-_EVEN = 0.5
+DOUBTED_ABOVE = 0.5
+"""P(the target is noise) above which it is doubted."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Correction:
     @property
     def is_doubted(self) -> bool:
         """Whether the target is more likely noise than not; its inputs are not asked about."""
-        return self.foreign is not None and self.foreign > _EVEN
+        return self.foreign is not None and self.foreign > DOUBTED_ABOVE
 
     @property
     def is_decided(self) -> bool:
@@ -102,8 +103,8 @@ class Correction:
     @property
     def n_questions(self) -> int:
         """How many questions the model was asked about the instance."""
-        trials = (trial.verdict is None or trial.verdict.asked for trial in self.trials)
-        return (self.verdict is not None and self.verdict.asked) + sum(trials)
+        verdicts = (self.verdict, *(trial.verdict for trial in self.trials))
+        return sum(verdict is not None and verdict.asked for verdict in verdicts)
 
     @property
     def dropped(self) -> list[int]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from seqmend.interactions import PADDING, Sequences
+from seqmend.menders.correct.corrections import DOUBTED_ABOVE
 from seqmend.menders.correct.judges import LearnedScore
 from seqmend.menders.correct.labelled import Labelled, LabelledConfig, corrupted
 from seqmend.menders.correct.uncertain import Bool, Float64, Int64
@@ -26,7 +27,6 @@ _BLOCK = 1 << 14
 _BEST = 3
 _PATIENCE = 20
 _CERTAIN = 1e-4
-_EVEN = 0.5
 _LEAST_KNOWN = 10  # replaced interactions to learn from, and as many to tell the log's own noise by
 
 
@@ -130,7 +130,7 @@ class KnownNoise:
         others = others[np.argsort(self.believed[others], kind="stable")]
         can_be = np.ones(len(others), dtype=bool)
         if skip_doubted:
-            can_be = self.strangers.probability(self.log_odds[others]) <= _EVEN
+            can_be = self.strangers.probability(self.log_odds[others]) <= DOUBTED_ABOVE
         n_uncertain = int(can_be[: round(share * len(others))].sum())
         allowed = np.zeros(len(self.believed), dtype=bool)
         allowed[others[can_be][: max(n_uncertain, config.rows)]] = True

@@ -28,7 +28,7 @@ from seqmend.menders.correct.judges import Score
 from seqmend.menders.correct.labelled import Labelled
 from seqmend.menders.correct.question import Asked, Verdict
 from seqmend.menders.correct.strangers import Strangers
-from seqmend.menders.correct.uncertain import Float64
+from seqmend.menders.correct.uncertain import Float64, Int64
 from seqmend.progress import Progress, silent
 
 _BATCH = 64
@@ -117,37 +117,41 @@ class TunedJudge:
         for begin in range(0, len(questions), _BATCH):
             progress(what, begin, len(questions))
             some = questions[begin : begin + _BATCH]
-            features = [self._features(asked) for asked in some]
-            is_open = [self.asks_all or self._is_open(own) for own in features]
+            features, ends = self._features(some), np.cumsum([len(asked.inputs) for asked in some])[:-1]
+            is_open = self._is_open(features, ends)
             try:
-                said = iter(log_odds(self.model, self.words, list(compress(some, is_open)), self.orders))
+                answers = iter(log_odds(self.model, self.words, list(compress(some, is_open)), self.orders))
             except BudgetExceeded:
                 break
-            for own, is_asked in zip(features, is_open, strict=True):
-                found.append(self._verdict(next(said) if is_asked else np.array(self.tuned.usual[1]), own, is_asked))
+            middle = self.tuned.usual[1]
+            said = [
+                next(answers) if is_asked else [middle] * len(one.inputs)
+                for one, is_asked in zip(some, is_open, strict=True)
+            ]
+            probabilities = np.split(self._probabilities(np.concatenate(said), features), ends)
+            for p, is_asked in zip(probabilities, is_open, strict=True):
+                goes = best_sets(p[None])[0] if self.strangers is None else p >= self.threshold
+                found.append(Verdict(tuple(goes.tolist()), tuple(p.tolist()), asked=is_asked))
         return found + [None] * (len(questions) - len(found))
 
-    def _features(self, asked: Asked) -> dict[str, Float64]:
-        pairs = np.array(asked.inputs, dtype=np.int64), np.full(len(asked.inputs), asked.target, dtype=np.int64)
-        features = {name: score(*pairs) for name, score in self.scores.items()}
-        return features | ({STRANGE: np.array(asked.strange)} if asked.strange else {})
+    def _features(self, questions: Sequence[Asked]) -> dict[str, Float64]:
+        """Of the inputs of all questions, float64 [n inputs] by name."""
+        inputs = np.concatenate([asked.inputs for asked in questions]).astype(np.int64)
+        targets = np.repeat([asked.target for asked in questions], [len(asked.inputs) for asked in questions])
+        features = {name: score(inputs, targets) for name, score in self.scores.items()}
+        strange = np.concatenate([asked.strange for asked in questions])
+        return features | ({STRANGE: strange} if len(strange) else {})
 
-    def _is_open(self, features: Mapping[str, Float64]) -> bool:
-        """Whether a usual answer could change which inputs go with the target."""
-        if self.strangers is None:
-            return True
-        low, _, high = (self._verdict(np.array(said), features, asked=False) for said in self.tuned.usual)
-        return low.goes != high.goes
+    def _is_open(self, features: Mapping[str, Float64], ends: Int64) -> list[bool]:
+        """Of every question, whether a usual answer could change which inputs go with its target."""
+        if self.asks_all or self.strangers is None:
+            return [True] * (len(ends) + 1)
+        low, _, high = (self._probabilities(np.array(said), features) >= self.threshold for said in self.tuned.usual)
+        return [bool(differs.any()) for differs in np.split(low != high, ends)]
 
-    def _verdict(self, said: Float64, features: Mapping[str, Float64], asked: bool) -> Verdict:
+    def _probabilities(self, said: Float64, features: Mapping[str, Float64]) -> Float64:
         odds = self.tuned.log_odds(said, features)
-        if self.strangers is None:
-            p = expit(odds)
-            goes = best_sets(p[None])[0]
-        else:
-            p = 1 - self.strangers.probability(-odds)
-            goes = p >= self.threshold
-        return Verdict(tuple(goes.tolist()), tuple(p.tolist()), asked=asked)
+        return expit(odds) if self.strangers is None else 1 - self.strangers.probability(-odds)
 
 
 def log_odds(model: LanguageModel, words: InPlace, questions: Sequence[Asked], orders: int) -> list[Float64]:

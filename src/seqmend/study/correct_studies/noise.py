@@ -86,7 +86,13 @@ def correct_noise(
     with pool(jobs or default_jobs(work), progress) as workers:
         for seed in config.seeds:
             for backbone in identities:
-                key = [*identity(setting, noise, seed, backbone), judges, wanted, trainings, COMPARED]
+                key = [
+                    *identity(setting, noise, seed, backbone),
+                    judges,
+                    wanted,
+                    trainings if train else None,
+                    COMPARED,
+                ]
 
                 def make(seed: int = seed, backbone: str = backbone) -> Repetition:
                     case = make_case(setting, noise, seed, backbone, readers, directory, workers, progress)
@@ -165,16 +171,13 @@ def _measure(
     }
     if not wanted:
         return Repetition(said)
-    data = {
-        "oracle": oracle_arm(case.noisy),
-        "oracle_uncertain": corrected(case, known(case, corrections, truth), "known"),
-        **{judge: corrected(case, own, judge) for judge, own in by_judge.items()},
-    }
+    made = {"oracle_uncertain": known(case, corrections, truth), **by_judge}
     if case.corrector.strangers is not None:
-        data |= {name: corrected(case, made(corrections), name) for name, made in CONTROLS.items()}
-    data = {version: data[version] for version in wanted if version in data}
-    said["side_effects"] = {version: side_effects(case, made) for version, made in data.items()}
-    versions = {version: Version(made) for version, made in data.items()}
+        made |= {name: control(corrections) for name, control in CONTROLS.items()}
+    data = {"oracle": oracle_arm(case.noisy)}
+    data |= {version: corrected(case, made[version], version) for version in wanted if version in made}
+    said["side_effects"] = {version: side_effects(case, own) for version, own in data.items()}
+    versions = {version: Version(own) for version, own in data.items()}
     ranks = [train_versions(directory, workers, case, f"{name}-noise", versions)]
     versions = {"raw": Version(raw_arm(case.noisy)), **versions}
     for number in range(1, trainings):
