@@ -33,6 +33,8 @@ def test_check_says_what_was_read_and_what_was_set_aside(seqmend, log_file):
         (["run"], "no data"),
         (["run", "--corpus", "movielens-100"], "movielens-100k"),
         (["run", "nowhere.toml"], "cannot read the configuration"),
+        (["run", "movielens-100k"], "a known corpus behind --corpus"),
+        (["correct", "log.csv"], "a log goes behind --interactions"),
         (["bench", "detect", "nowhere", "--model", "none"], "no such folder"),
         (
             ["bench", "detect", ".", "--train", "medium"],

@@ -230,12 +230,13 @@ class RunConfig(_Section):
         Raises:
             InputError: No such file, not TOML, or see `from_dict`.
         """
+        fix = None if path.suffix == ".toml" else "a log goes behind --interactions, a known corpus behind --corpus"
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"cannot read the configuration: {error.strerror}", where=str(path)) from None
+            raise InputError(f"cannot read the configuration: {error.strerror}", where=str(path), fix=fix) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"the configuration is not TOML: {error}", where=str(path)) from None
+            raise InputError(f"the configuration is not TOML: {error}", where=str(path), fix=fix) from None
         for key in ("interactions", "items"):
             if isinstance(data := values.get("data"), dict) and isinstance(data.get(key), str):
                 data[key] = str(path.parent / data[key])
