@@ -30,10 +30,11 @@ def chat_reply(text: str | None, **more: Any) -> dict[str, Any]:
 
 
 class FaultServer:
-    """Answers chats with what `answer(body, number of the request)` says, and knows nothing else."""
+    """Answers at its `places`, chats at first, with what `answer(body, number of the request)` says."""
 
     def __init__(self) -> None:
         self.answer: Callable[[dict[str, Any], int], Reply] = lambda _, __: Reply(chat_reply("ok"))
+        self.places: tuple[str, ...] = ("/chat/completions",)
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.released = threading.Event()
@@ -49,7 +50,7 @@ class FaultServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if not self.path.endswith("/chat/completions"):
+                if not self.path.endswith(fault.places):
                     self._send(Reply({"error": {"message": "no such place"}}, 404))
                     return
                 with lock:

@@ -1,6 +1,7 @@
 """A real server process: serves the model in a folder by the OpenAI protocol, with echoed prompt log-probabilities.
 
-`python model_server.py FOLDER` prints its address; /exact/v1 echoes, /label/v1 ignores that it should.
+`python model_server.py FOLDER` prints its address; /exact/v1 echoes, /label/v1 ignores that it should, /typed/v1 only
+decides (System One).
 """
 
 import json
@@ -10,7 +11,7 @@ from threading import Lock
 
 import torch
 
-from seqmend.llm import LocalModel
+from seqmend.llm import LocalModel, Question
 
 LOCK = Lock()
 
@@ -40,6 +41,15 @@ def completion(model: LocalModel, body: dict, echoes: bool) -> dict:
     return {"choices": [{"index": 0, "text": text, "logprobs": logprobs, "finish_reason": "length"}], "usage": usage}
 
 
+def decision(model: LocalModel, state: str, asked: dict) -> dict:
+    is_choice = asked["type"] == "choice"
+    text = state if is_choice else f"{state} {asked['instructions']}"
+    choices = tuple(asked["criteria"]) if is_choice else ("yes", "no")
+    (answer,) = model.choose([Question(text, tuple(f" {choice}" for choice in choices))])
+    shares = dict(zip(choices, answer.probabilities.tolist(), strict=True))
+    return {"type": "choice", "probabilities": shares} if is_choice else {"type": "noul", "noul": shares["yes"]}
+
+
 def main() -> None:
     model = LocalModel.load(sys.argv[1], device="cpu", dtype="float32")
 
@@ -62,6 +72,9 @@ def main() -> None:
             with LOCK:
                 if self.path in ("/exact/v1/completions", "/label/v1/completions"):
                     self.reply(200, completion(model, body, self.path.startswith("/exact/")))
+                elif self.path == "/typed/v1/systemone":
+                    said = {name: decision(model, body["state"], one) for name, one in body["questions"].items()}
+                    self.reply(200, {"answers": said, "usage": {"input_tokens": len(body["state"]) // 4}})
                 elif self.path == "/exact/v1/embeddings":
                     vectors = [v.tolist() for v in model.embed(body["input"])]
                     data = [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)]

@@ -369,6 +369,64 @@ def test_next_tokens_of_a_chat_make_a_choice(connect, fault, reply, chat) -> Non
         model.choose([Question("Which?", ("1", "Munchkin"))])
 
 
+@pytest.fixture
+def decides(fault, reply, chat):
+    """The fault server chats and decides; a test may replace the replies to decisions."""
+
+    def decision(body, _):
+        kinds = {name: asked["type"] for name, asked in body["questions"].items()}
+        return reply({"answers": {name: {"type": kind, "noul": 0.25} for name, kind in kinds.items()}})
+
+    fault.decide = decision
+    fault.places = ("/chat/completions", "/systemone")
+    fault.answer = lambda body, n: fault.decide(body, n) if "questions" in body else reply(chat("ok"))
+    return fault
+
+
+def test_many_choices_are_decided_in_several_requests(connect, decides) -> None:
+    model = connect()
+    assert model.capability == "typed"
+    question = Question(
+        "Ann bought ", tuple(f" item {number % 70}" for number in range(140)), "subset", verdict=": so?"
+    )
+    (answer,) = model.choose([question])
+    assert answer.probabilities.tolist() == [0.25] * 140
+    assert [len(body["questions"]) for body in decides.bodies] == [64, 6]
+    first = decides.bodies[0]
+    assert (first["state"], first["questions"]["0"]["instructions"]) == ("Ann bought", "item 0: so?")
+    assert (model.usage.calls, model.usage.completion_tokens) == (1, 0)
+    assert model.usage.prompt_tokens > 70 * 5  # as no reply told how many
+    assert model.write(["a"]) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"1": {"noul": 1}},
+        {"0": {"choice": "b", "probabilities": {"b": 1.0}}},
+        {"0": {"choice": "b", "probabilities": {"b": 0.5, "c": 0.2}}},
+        {"0": {"choice": "b", "probabilities": {"b": 1.5, "c": -0.5}}},
+        {"0": {"choice": "b", "probabilities": {"b": "likely", "c": "not"}}},
+    ],
+)
+def test_what_is_no_decision_is_asked_for_again(connect, decides, reply, waits, said) -> None:
+    model = connect()
+    sound = {"0": {"type": "choice", "choice": "b", "probabilities": {"b": 0.75, "c": 0.25}}}
+    decides.decide = lambda _, n: reply({"answers": said if n == 0 else sound})
+    (answer,) = model.choose([Question("a", ("b", "c", " b"))])
+    assert answer.probabilities.tolist() == [0.375, 0.25, 0.375]  # equal choices share
+    assert len(waits) == 1
+
+
+def test_what_a_server_decides_can_be_stated_and_denied(connect, decides, reply) -> None:
+    assert connect(capability="written").capability == "written"
+    decides.decide = lambda *_: reply({"error": {"message": "labels that are not single tokens"}}, 400)
+    assert connect().capability == "written"
+    with pytest.raises(InputError, match="capability = 'typed', found 'written'"):
+        connect(capability="typed")
+
+
 def test_tokens_of_half_characters_are_laid_over_the_text() -> None:
     tokens = [("<s>", None), ("七人", -1.0), ("�", -2.0), ("�", -3.0), (" Ø", -4.0), ("d", -5.0)]
     read = ReadText.of("七人侍 Ød", tokens, "here")
@@ -430,9 +488,25 @@ def test_a_server_with_next_tokens_chooses_among_them(tiny: LocalModel, served: 
         model.choose([Question("Ann bought", ("a", " Toy Story"))])
 
 
+def test_a_server_that_only_decides_chooses_and_does_nothing_else(tiny: LocalModel, served: str, tmp_path) -> None:
+    model = ServerModel.connect("tiny", ServerConfig(base_url=f"{served}/typed/v1"))
+    assert model.capability == "typed"
+    subset = Question("Ann bought", (" Toy Story", " a card game"), "subset", verdict=": does it go?")
+    with Journal(tmp_path / "j.sqlite") as journal:
+        (among, each) = JournaledModel(model, journal).choose([QUESTIONS[1], subset])
+    (own,) = tiny.choose([Question("Ann bought", QUESTIONS[1].choices, "ranking")])
+    np.testing.assert_allclose(among.probabilities, own.probabilities, atol=1e-5)
+    alone = tiny.choose([Question(f"Ann bought{choice}: does it go?", (" yes", " no")) for choice in subset.choices])
+    np.testing.assert_allclose(each.probabilities, [one.probabilities[0] for one in alone], atol=1e-5)
+    with pytest.raises(InputError, match="cannot write"):
+        model.write(["Ann"])
+    with pytest.raises(InputError, match="cannot score"):
+        model.score(PASSAGES)
+
+
 @pytest.mark.model
-def test_the_server_of_transformers_writes_and_fills_a_schema() -> None:
-    LocalModel.load("smollm2-135m", dtype="float32")  # turns the file into a folder that transformers can serve
+def test_the_server_of_transformers_decides_writes_and_fills_a_schema() -> None:
+    own = LocalModel.load("smollm2-135m", dtype="float32")  # turns the file into a folder that transformers can serve
     folder = next(assets.resolve("smollm2-135m", "model").glob("dequantised-*"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -450,7 +524,16 @@ def test_the_server_of_transformers_writes_and_fills_a_schema() -> None:
             except OSError:
                 time.sleep(0.2)
         model = ServerModel.connect(str(folder), ServerConfig(base_url=f"{url}/v1", max_repairs=1))
-        assert model.capability == "written"
+        assert model.capability == "typed"
+        question = Question("Ann bought Toy Story.", ("a film", "a card game"), "subset", verdict=": did she?")
+        (answer,) = model.choose([question])
+        said = [f"Ann bought Toy Story.\n\n{one}: did she?\nAnswer Yes or No only." for one in question.choices]
+        turns = [[{"role": "user", "content": text}] for text in said]
+        shown = own.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        alone = own.choose([Question(text, ("Yes", "No")) for text in shown])
+        np.testing.assert_allclose(answer.probabilities, [one.probabilities[0] for one in alone], atol=0.03)
+        (answer,) = model.choose([Question("Which one is a number?", ("seven", "a bear", "a tree"))])
+        assert answer.probabilities.sum() == pytest.approx(1)
         assert len(model.write(["Two and two are", "The capital of France is"], 6)) == 2
         assert model.usage.prompt_tokens > 5
         (found,) = model.write_objects(['Write this again: {"item": "bear", "sure": true}'], Verdict, 24)

@@ -190,7 +190,7 @@ def test_the_picture_covers_all_instances(noisy, tmp_path):
     assert figures["picture"][-1]["reliability"] > figures["picture"][0]["reliability"]
 
 
-@pytest.mark.parametrize("capability", ["exact", "label"])
+@pytest.mark.parametrize("capability", ["exact", "label", "typed"])
 def test_a_served_model_corrects(capability, noisy, served, tmp_path):
     config, _ = noisy
     language = {"model": "server:tiny", "encoder": None, "server": {"base_url": f"{served}/{capability}/v1"}}

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from seqmend.errors import ResourceError
+from seqmend.llm.decisions import DECISIONS, body_of_decisions, read_decisions
 from seqmend.llm.endpoint import RefusedError, Session
 from seqmend.llm.protocol import Capability
 from seqmend.llm.replies import ReadText, Reply
@@ -17,6 +18,7 @@ COMPLETIONS, CHAT, EMBEDDINGS = "completions", "chat/completions", "embeddings"
 
 _TEXT = "One, two, three, four, five"
 _ONE = {"max_tokens": 1}
+_TYPED = [{"type": "noul", "instructions": "Are these numbers?"}]
 _READ: tuple[dict[str, Any], ...] = (
     {"echo": True, "logprobs": 1, "max_tokens": 0},
     {"echo": True, "logprobs": 1, "max_tokens": 1},  # some insist on writing
@@ -102,15 +104,17 @@ async def find_abilities(session: Session, model: str) -> Abilities:
     read = after = after_chat = None
     completions = config.api != "chat" and await first(COMPLETIONS, [_ONE], _any) is not None
     chat = config.api != "completions" and await first(CHAT, [_ONE], _any) is not None
-    if not completions and not chat:
-        raise refused[-1]
     if completions and stated in ("auto", "exact"):
         read = await first(COMPLETIONS, _READ, _reads)
-    if completions and read is None and stated in ("auto", "label"):
+    decides = read is None and stated in ("auto", "typed") and await _decides(session, model)
+    looks_ahead = read is None and not decides and stated in ("auto", "label")
+    if completions and looks_ahead:
         after = await first(COMPLETIONS, _NEXT, _foresees)
-    if chat and read is None and after is None and stated in ("auto", "label"):
+    if chat and looks_ahead and after is None:
         after_chat = await first(CHAT, _NEXT_IN_CHAT, _foresees)
-    capability: Capability = "exact" if read else "label" if after or after_chat else "written"
+    if not (completions or chat or decides):
+        raise refused[-1]
+    capability: Capability = "exact" if read else "typed" if decides else "label" if after or after_chat else "written"
     if stated not in ("auto", capability):
         raise RefusedError(
             refused[-1].status if refused else 200,
@@ -130,6 +134,15 @@ async def revision_of(session: Session, model: str) -> str:
     entry = next((entry for entry in models.data if entry.get("id") == model), {})
     lasting = {key: entry[key] for key in _LASTING if entry.get(key)}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:12] if lasting else ""
+
+
+async def _decides(session: Session, model: str) -> bool:
+    request = body_of_decisions(model, _TEXT, _TYPED)
+    try:
+        await session.send(DECISIONS, request, lambda reply: read_decisions(reply, _TYPED), probing=True)
+    except RefusedError:
+        return False
+    return True
 
 
 async def _embeds(session: Session, model: str) -> bool:

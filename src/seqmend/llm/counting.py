@@ -159,9 +159,11 @@ class CountingModel:
     def _read(self, question: Question) -> list[str]:
         """What is read for it, in parts."""
         if self._tokenizer is None:
-            if self.capability == "label" and question.mode != "subset":
-                return [question.prompt]
-            return [question.prompt + choice for choice in dict.fromkeys(continuations(question))]
+            if self.capability == "exact":
+                return [question.prompt + choice for choice in dict.fromkeys(continuations(question))]
+            if question.mode == "subset":
+                return [question.prompt + choice + question.verdict for choice in dict.fromkeys(question.choices)]
+            return [question.prompt, *(dict.fromkeys(question.choices) if self.capability == "typed" else ())]
         # Of choices that compete where they part, only the ways there are read.
         is_tree = question.mode == "trie"
         return [question.prompt, *(self._ways(question.choices) if is_tree else dict.fromkeys(continuations(question)))]

@@ -51,7 +51,7 @@ class ServerConfig(BaseModel):
 
     base_url: str = "http://localhost:8000/v1"
     key_env: str = Field(default="OPENAI_API_KEY", min_length=1)
-    capability: Literal["auto", "exact", "label", "written"] = "auto"
+    capability: Literal["auto", "exact", "typed", "label", "written"] = "auto"
     api: Literal["auto", "completions", "chat"] = "auto"
     structured: Literal["auto", "json_schema", "none"] = "auto"
     concurrency: int = Field(default=8, ge=1)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-Capability = Literal["exact", "label", "written"]
+Capability = Literal["exact", "typed", "label", "written"]
 Mode = Literal["one_of", "subset", "ranking", "trie", "first_token", "in_place"]
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
@@ -147,7 +147,8 @@ class LanguageModel(Protocol):
 
     Attributes:
         identity: Model, revision, adapter and number format: what stored answers are keyed by.
-        capability: `exact` (log-probabilities of any text), `label` (of the next token only), `written` (none).
+        capability: `exact` (log-probabilities of any text), `typed` (probabilities of given choices), `label` (of the
+            next token only), `written` (none).
         usage: What has been asked so far.
     """
 

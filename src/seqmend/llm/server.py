@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from seqmend.errors import InputError
 from seqmend.llm.abilities import CHAT, COMPLETIONS, EMBEDDINGS, Abilities, body_of, find_abilities, revision_of
 from seqmend.llm.answers import answer_to, continuations, parsed
+from seqmend.llm.decisions import AT_ONCE, DECISIONS, body_of_decisions, decisions_about, distinct, read_decisions
 from seqmend.llm.endpoint import Endpoint, RefusedError, ServerConfig, Session, Sleep
 from seqmend.llm.protocol import Answer, Capability, Failure, Passage, PassageScore, Question, SchemaT, Usage
-from seqmend.llm.replies import ReadText, Reply, read_vectors
+from seqmend.llm.replies import ReadText, Reply, read_vectors, rough_tokens
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,9 +29,10 @@ _LEAST = 1e-12
 _SHOWN = 600
 _TEXTS_AT_ONCE = 32
 _NEEDS = {
-    "choose": "log-probabilities of the prompt or of the next token",
+    "choose": "typed decisions (systemone), or log-probabilities of the prompt or of the next token",
     "score": "log-probabilities of the prompt (completions with echo and logprobs, or prompt_logprobs)",
     "embed": "embeddings of the same model",
+    "write": "completions or chats",
 }
 
 
@@ -38,8 +40,8 @@ class ServerModel:
     """A language model that a server runs; see `ServerModel.connect`.
 
     Under `exact`, `choose` answers `one_of`, `ranking` and `subset`; every choice is a request of its own, so that the
-    prompt is read and paid for as often as there are choices. Under `label` it is one request, the choices must be
-    single tokens, and one that the server does not report counts as likely as it can be at most.
+    prompt is read and paid for as often as there are choices. Under `typed` it is one request. Under `label`, too, but
+    the choices must be single tokens, and one that the server does not report counts as likely as it can be at most.
 
     Args:
         endpoint: The server.
@@ -90,7 +92,7 @@ class ServerModel:
         return cls(endpoint, model, found[1], found[0])
 
     def require(self, *methods: str) -> None:
-        """Refuse a server that lacks one of these methods (`choose`, `score`, `embed`).
+        """Refuse a server that lacks one of these methods (`choose`, `score`, `embed`, `write`).
 
         Raises:
             InputError: It does; says which and what would be needed.
@@ -99,6 +101,7 @@ class ServerModel:
             "choose": self.capability != "written",
             "score": self.capability == "exact",
             "embed": self.abilities.embeddings,
+            "write": self.abilities.completions or self.abilities.chat,
         }
         if lacking := [method for method in methods if not able[method]]:
             raise InputError(
@@ -126,6 +129,8 @@ class ServerModel:
                 raise InputError("a question has no choices or an empty one", where=f"{question.prompt[:60]!r}")
         if self.capability == "exact":
             return self._ask(self._choose_exactly, questions)
+        if self.capability == "typed":
+            return self._ask(self._choose_typed, questions)
         self._refuse_longer_than_a_token(questions)
         return self._ask(self._choose_label, questions)
 
@@ -142,6 +147,7 @@ class ServerModel:
 
     def write(self, prompts: Sequence[str], max_new_tokens: int = 64, stop: str | None = None) -> list[str]:
         """The most likely continuation of every prompt, or the answer to it where the server only chats."""
+        self.require("write")
         path = COMPLETIONS if self.abilities.completions else CHAT
 
         async def one(session: Session, prompt: str) -> str:
@@ -155,6 +161,7 @@ class ServerModel:
         self, prompts: Sequence[str], schema: type[SchemaT], max_new_tokens: int = 256
     ) -> list[SchemaT | Failure]:
         """For every prompt a validated object, or what was wrong with the last of the answers that were asked for."""
+        self.require("write")
         shape = json.dumps(schema.model_json_schema(), ensure_ascii=False)
 
         async def one(session: Session, prompt: str) -> SchemaT | Failure:
@@ -224,6 +231,20 @@ class ServerModel:
         shared = min(_n_shared(reads[0], read, len(question.prompt)) for read in reads)
         sums = np.array([read.log_probabilities[shared:].sum() for read in reads])
         return answer_to(question, names, sums, np.array([max(len(read.texts) - shared, 1) for read in reads]))
+
+    async def _choose_typed(self, session: Session, question: Question) -> Answer:
+        asked, shown = decisions_about(question), [choice.strip() for choice in question.choices]
+        parts = [asked[begin : begin + AT_ONCE] for begin in range(0, len(asked), AT_ONCE)]
+        told = await asyncio.gather(*(self._decide(session, question.prompt, part) for part in parts))
+        by_choice = dict(zip(distinct(question), (p for part in told for p in part), strict=True))
+        shares = np.array([by_choice[choice] for choice in shown])
+        return Answer(shares if question.mode == "subset" else shares / [shown.count(one) for one in shown], None)
+
+    async def _decide(self, session: Session, state: str, asked: Sequence[dict[str, Any]]) -> list[float]:
+        request = body_of_decisions(self.model, state, asked)
+        found, used = await session.send(DECISIONS, request, lambda reply: read_decisions(reply, asked))
+        self.usage.add(used or Usage(0, rough_tokens(json.dumps(request))))
+        return found
 
     async def _choose_label(self, session: Session, question: Question) -> Answer:
         if question.mode == "subset":
