@@ -15,9 +15,11 @@ DECISIONS = "systemone"
 AT_ONCE = 64
 """Questions in one request, at most."""
 
+_ROUNDING = 0.01
+
 
 class _Decision(BaseModel):
-    noul: float = Field(0.0, ge=0, le=1)
+    noul: float | None = Field(None, ge=0, le=1)
     probabilities: dict[str, float] = {}
 
 
@@ -54,15 +56,15 @@ def read_decisions(text: str, questions: Sequence[dict[str, Any]]) -> tuple[list
     for number, question in enumerate(questions):
         if (answer := reply.answers.get(str(number))) is None:
             raise ValueError(f"question {number} is not answered")
-        if question["type"] == "noul":
-            if "noul" not in answer.model_fields_set:
-                raise ValueError(f"no probability of question {number}")
+        if question["type"] == "choice":
+            shares = [answer.probabilities.get(option, math.nan) for option in question["criteria"]]
+            if not math.isclose(sum(shares), 1, abs_tol=_ROUNDING) or min(shares) < 0:
+                raise ValueError(f"the probabilities of question {number} do not sum to 1")
+            found += shares
+        elif answer.noul is None:
+            raise ValueError(f"question {number} has no probability")
+        else:
             found.append(answer.noul)
-            continue
-        shares = [answer.probabilities.get(option, math.nan) for option in question["criteria"]]
-        if not (math.isclose(sum(shares), 1, abs_tol=0.01) and min(shares) >= 0):
-            raise ValueError(f"the probabilities of question {number} do not sum to 1")
-        found += shares
     used = reply.usage
     return found, None if used is None else Usage(0, used.input_tokens, used.output_tokens)
 
