@@ -239,6 +239,15 @@ def test_it_asks_exactly_as_much_as_was_forecast(clean, parts):
     assert sum(told.asked.values()) == len(pupil.asked)
 
 
+def test_progress_is_that_of_the_whole_descent(clean, parts):
+    told = []
+    descent = run(Pupil(), clean, parts, progress=lambda *now: told.append(now))
+    assert len({(what, total) for what, _, total in told}) == 1
+    done, most = [now for _, now, _ in told], told[0][2]
+    assert done == sorted(done)
+    assert most == sum(descent.transcript.forecast.values()) > done[-1] > 0.8 * most > done[0] == 0
+
+
 def test_the_official_way_takes_what_our_account_says(clean, parts):
     paper = TextualGradientConfig(mode="paper")
     took = forecast_descent(paper, 8, 860, 0, 100)

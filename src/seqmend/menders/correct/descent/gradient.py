@@ -88,7 +88,7 @@ def descend(
         memory: Summaries to tell, and to rewrite; None = titles only.
         most_alike: See `MemoryConfig`.
         path: Where the transcript is written after every epoch, as JSON.
-        progress: Told what is being tried.
+        progress: Told how much has been asked, of the most that is.
 
     Raises:
         InputError: There are no start prompts, or no rows to learn from.
@@ -126,7 +126,7 @@ class _Run:
         self.pool = start
         self.best = start[0]
         self.best_f1 = -1.0
-        self.examiner = Examiner(teacher, progress)
+        self.examiner = Examiner(teacher, self._tell)
         catalogue = teacher.renderer.catalogue
         self.titles = catalogue.prompt_titles
         self.critic = Critic(teacher.model, catalogue, domain, config.max_new_tokens, config.n_shown)
@@ -147,7 +147,6 @@ class _Run:
         try:
             self._begin()
             for number in range(1, self.config.epochs + 1):
-                self.progress("improving the prompt", number - 1, self.config.epochs)
                 before = self.best_f1
                 epoch = Epoch(number)
                 told.epochs.append(epoch)
@@ -288,6 +287,11 @@ class _Run:
         if means["f1"] > self.best_f1:
             self.best, self.best_f1 = prompt, means["f1"]
         return means
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        """Of the whole descent, while the examiner has asked `done` of some questions."""
+        asked = self.examiner.asked.total() + self.critic.asked.total()
+        self.progress("improving the prompt", asked + done, sum(self.transcript.forecast.values()))
 
     def _summaries(self, pair: Pair) -> tuple[str, str]:
         return self.memory.get(pair[0], ""), self.memory.get(pair[1], "")
