@@ -103,7 +103,7 @@ def test_a_budget_of_seconds_is_overrun_by_little(tiny: LocalModel, tmp_path: Pa
         with pytest.raises(BudgetExceeded, match=r"budget of 0\.5 seconds is spent"):
             model.write(prompts, 5)
         assert len(journal) > 1
-        assert model.account.seconds < 1.5
+        assert model.account.seconds < 3
 
 
 class Verdict(BaseModel):

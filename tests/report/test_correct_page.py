@@ -40,6 +40,7 @@ def ledger(tmp_path):
     figures = {
         "instances": 10,
         "uncertain": 4,
+        "weighing": {"model": 0.512, "evidence": 0.8, "together": 0.81},
         "actions": {"filter": 1, "retarget": 1, "drop": 1, "keep": 1},
         "picture": [
             {"least": 1, "most": 1, "share": 0.7, "reliability": 0.4},
@@ -79,6 +80,7 @@ def transcript(ledger):
     told.best, told.best_start = better.digest, start.digest
     told.test = {start.digest: marks, better.digest: more}
     told.asked = {"start": 20}
+    told.blind = {part: {"all": marks, "none": dict.fromkeys(marks, 0.125)} for part in ("validation", "test")}
     told.write(ledger.with_suffix(".correct") / "transcript.json")
     return asdict(told)
 
@@ -98,6 +100,7 @@ def test_every_kind_of_correction_is_shown_with_titles(ledger):
     assert "Nothing goes with:</b> Fargo; Emma." in page
     assert "bob &amp; co" in page
     assert "0 to 12" in page
+    assert "by the language model alone with AUROC 0.51" in page
     assert "mco 2–3" in page
 
 
@@ -119,6 +122,8 @@ def test_the_descent_can_be_followed(ledger, transcript):
         "Too short.",
         "<dt>Restriction</dt><dd>none</dd>",
         "because all its epochs were done",
+        "naming none 0.125 / 0.125 / <b>0.125</b>",
+        ">naming all<",
     ):
         assert text in page, text
 

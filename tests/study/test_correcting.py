@@ -9,7 +9,7 @@ from seqmend.errors import InputError
 from seqmend.interactions import leave_one_out
 from seqmend.ledger import Ledger
 from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
-from seqmend.menders.correct.config import CorrectTuningConfig
+from seqmend.menders.correct.config import CorrectTuningConfig, CorrectWeighingConfig
 from seqmend.progress import silent
 from seqmend.recommenders import rows_from_sequences, with_instance_edits
 from seqmend.study import correct, correct_split, read_data
@@ -108,17 +108,21 @@ def test_a_tuned_model_is_asked_what_it_could_change_and_that_is_foreseen(noisy,
     config = config.model_copy(update={"language": config.language.model_copy(update={"model": str(tiny_folder)})})
     model = LocalModel.load(tiny_folder, device="cpu", dtype="float32")
     lora = {"epochs": 1, "batch_size": 8, "last_layers": 1, "rank": 2}
-    tuning = CorrectTuningConfig.model_validate(
-        {"rows": 40, "copies": 1, "orders": 1, "weighing_rows": 40, "lora": lora}
-    )
-    settings = {"teacher": "lora", "known_noise": 0.2, "uncertain_share": 0.3, "tuning": tuning}
+    tuning = CorrectTuningConfig.model_validate({"rows": 40, "copies": 1, "orders": 1, "lora": lora})
+    weighing = CorrectWeighingConfig(rows=40)
+    settings = {
+        "teacher": "lora", "known_noise": 0.2, "uncertain_share": 0.3, "tuning": tuning, "weighing": weighing
+    }  # fmt: skip
     found = corrected((config, split), model, tmp_path / "some", **settings)
     spent = {part["stage"]: part["calls"] for part in found.figures["spent"]}
     foreseen = {part["stage"]: part["most"]["calls"] for part in found.figures["forecast"]}
     assert spent["inputs"] == foreseen["inputs"] < len(found.corrections) - found.figures["doubted"]
     assert found.figures["decided"] == sum(one.is_decided for one in found.corrections) > 0
-    tuning = tuning.model_copy(update={"ask": "all"})
-    whole = corrected((config, split), model, tmp_path / "all", **settings | {"tuning": tuning})
+    told = found.figures["weighing"]
+    assert told["evidence"] > 0.7 > told["model"] > 0.3  # the model is too small to tell
+    assert told["together"] >= told["evidence"] - 0.01
+    weighing = weighing.model_copy(update={"ask": "all"})
+    whole = corrected((config, split), model, tmp_path / "all", **settings | {"weighing": weighing})
     assert whole.figures["decided"] == 0
     agree = [one.kept == other.kept for one, other in zip(found.corrections, whole.corrections, strict=True)]
     assert np.mean(agree) > 0.95
@@ -131,7 +135,8 @@ def test_what_the_recommender_doubts_for_good_reason_goes_unasked(noisy, tmp_pat
     doubted = [one for one in found.corrections if one.is_doubted]
     assert len(doubted) > 5
     assert {(one.action, one.verdict) for one in doubted} == {("drop", None)}
-    assert found.figures["forecast"][0]["most"]["calls"] <= len(found.corrections) - len(doubted)
+    foreseen = {part["stage"]: part["most"]["calls"] for part in found.figures["forecast"]}
+    assert foreseen["inputs"] <= len(found.corrections) - len(doubted)
     assert 0 < found.figures["noise_rate"] < 1
     edits = {(row["kind"], row["reason"]): row["confidence"] for row in found.ledger.edits.iter_rows(named=True)}
     gone = {key: value for key, value in edits.items() if "would not have expected" in key[1]}
@@ -195,18 +200,23 @@ def test_a_served_model_corrects(capability, noisy, served, tmp_path):
     config, _ = noisy
     language = {"model": "server:tiny", "encoder": None, "server": {"base_url": f"{served}/{capability}/v1"}}
     values = {**config.model_dump(), "language": language}
-    values["correct"] = {"uncertain_share": 0.05, "max_length": 4, "stages": "inputs"}
+    values["correct"] = {"uncertain_share": 0.1, "max_length": 4, "stages": "inputs", "weighing": {"rows": 20}}
     figures = correct(type(config).from_dict(values, "test"), tmp_path / "ledger.parquet")
     assert figures["llm"]["model"].endswith(capability)
-    assert figures["spent"][1]["calls"] == figures["forecast"][0]["most"]["calls"] > 0
-    assert figures["forecast"][0]["most"]["tokens"] == pytest.approx(figures["spent"][1]["tokens"], rel=0.1)
+    spent, foreseen = ({part["stage"]: part for part in figures[key]} for key in ("spent", "forecast"))
+    most = foreseen["inputs"]["most"]
+    assert 0 < spent["inputs"]["calls"] <= most["calls"] <= spent["inputs"]["calls"] + 1  # known from the weighing
+    assert most["tokens"] / most["calls"] == pytest.approx(
+        spent["inputs"]["tokens"] / spent["inputs"]["calls"], rel=0.1
+    )
+    assert 0 < spent["weighing"]["calls"] <= foreseen["weighing"]["most"]["calls"] == 20
 
 
 # ------------------------------------------------------------------------------------------------------ command line
 
 LESS = (
     "language.encoder=none", "training.epochs=1", "backbone.embedding_size=16", "backbone.n_layers=1",
-    "backbone.n_heads=1", "backbone.max_length=8",
+    "backbone.n_heads=1", "backbone.max_length=8", "correct.weighing.rows=20",
 )  # fmt: skip
 
 

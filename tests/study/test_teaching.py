@@ -92,22 +92,24 @@ def test_a_model_is_tuned_once(taught):
 
 def test_a_tuned_model_is_weighed_with_who_chose_what(taught, log):
     found, _, config = taught(teacher="lora", tuning=LEARNING)
-    assert 0 < found.spent["weighing"].calls <= teaching_calls(config.correct, log[1])["weighing"]
-    alone, _, _ = taught(teacher="lora", tuning={**LEARNING, "evidence": False})
+    assert 0 < found.spent["weighing"].calls <= teaching_calls(config.correct, log[1], found.model)["weighing"]
+    alone, _, _ = taught(teacher="lora", tuning=LEARNING, weighing={"evidence": False})
     same_kind, strangers = (1, 2, 3, 13), 4
     fused, plain = (one.asker(one.model).ask([Asked(same_kind, strangers)])[0] for one in (found, alone))
     assert fused.probabilities[3] < min(fused.probabilities[:3])  # the model is too small to tell, users are not
     assert fused.probabilities != plain.probabilities
 
 
-def test_where_noise_is_known_answers_are_weighed_by_how_strange_an_input_is(taught, log):
+@pytest.mark.parametrize("teacher", ["lora", "none"])
+def test_where_noise_is_known_answers_are_weighed_by_how_strange_an_input_is(teacher, taught, log):
     _, train = log
     spoiled, is_noise = spoil(train, 0.15, 0)
     told = np.where(is_noise, 2.0, -2.0) + np.random.default_rng(0).normal(0, 1, len(is_noise))
     strangers = Strangers(LearnedScore.fit(train, 4, {}), BoostedTrees(), 0.15, 0.1)
     believed, of_nobody = np.full(len(is_noise), 0.5), np.zeros(len(is_noise), dtype=bool)
     known = KnownNoise(strangers, spoiled, is_noise, believed, told, of_nobody)
-    found, _, _ = taught(known=known, teacher="lora", tuning=LEARNING)
+    found, _, config = taught(known=known, teacher=teacher, tuning=LEARNING)
+    assert 0 < found.spent["weighing"].calls <= teaching_calls(config.correct, train, found.model)["weighing"]
     asked = [Asked((1, 2, 3), 4, (-3.0, 4.0, -3.0)), Asked((1, 2, 3), 4, (-3.0, -3.0, -3.0))]
     doubtful, plain = found.asker(found.model).ask(asked)
     assert doubtful.goes == (True, False, True)
@@ -123,8 +125,9 @@ def test_a_prompt_writes_itself_and_leaves_its_transcript(taught, log, tmp_path)
     told = json.loads((tmp_path / "work" / TRANSCRIPT).read_text())
     assert found.prompt.digest == told["best"]
     assert model.usage.calls > 50
-    most = teaching_calls(config.correct, log[1])
-    assert set(most) == set(found.spent) == {"summaries", "prompt"}
+    most = teaching_calls(config.correct, log[1], found.model)
+    assert set(most) == {"summaries", "prompt", "weighing"}
+    assert set(found.spent) == {"summaries", "prompt"}  # no copy with known noise to weigh on
     assert found.spent["summaries"].calls == most["summaries"] == 48
     assert 0 < found.spent["prompt"].calls <= most["prompt"]
     assert (tmp_path / "work" / MEMORY).is_file()

@@ -75,6 +75,13 @@ def correct(
             "what its answer could not have changed",
             highlight=False,
         )
+    if "together" in said["weighing"]:
+        model, evidence, together = (said["weighing"][name] for name in ("model", "evidence", "together"))
+        out_console.print(
+            "Where it is known which inputs go along, they are told by the language model alone with AUROC "
+            f"{model:.2f}, without it {evidence:.2f}, by both together {together:.2f}",
+            highlight=False,
+        )
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in said["edits"].items()) or "none"
     out_console.print(f"Edits: {kinds}", highlight=False)
     out_console.print(f"Ledger: [bold]{escape(str(out))}[/]", highlight=False)

@@ -107,12 +107,13 @@ class CountingModel:
         return replace(pace, rate=rate) if rate else pace
 
     def paced(self, used: Usage) -> Pace:
-        """What a model that was asked exactly what was counted here has used, as a pace."""
+        """What a model that was asked what was counted here, but for what it knew, has used, as a pace."""
         rate = max(used.tokens, 1) / max(used.seconds, 1e-6)
-        if self._tokenizer:
+        if self._tokenizer or not used.calls:
             return Pace(rate)
+        share = used.calls / self.usage.calls
         read, written = max(self.usage.prompt_tokens, 1), max(self.usage.completion_tokens, 1)
-        return Pace(rate, used.prompt_tokens / read, used.completion_tokens / written)
+        return Pace(rate, used.prompt_tokens / (read * share), used.completion_tokens / (written * share))
 
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
         """Every choice as likely as the others."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqmend.errors import InputError
 from seqmend.files import write_atomic
@@ -86,6 +86,7 @@ class _Figures(_Part):
     doubted: int = 0
     decided: int = 0
     noise_rate: float | None = None
+    weighing: dict[str, float] = Field(default_factory=dict[str, float])
     actions: dict[str, int]
     picture: list[_Bucket]
     forecast: list[_Expected]

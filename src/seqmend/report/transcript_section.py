@@ -62,7 +62,8 @@ def transcript_section(path: Path) -> TranscriptSection | None:
 
 
 def descent_chart(transcript: Transcript, colours: Colours = BY_SCHEME) -> Canvas:
-    """F1 on the validation rows: of the start prompts and of every epoch's beam (dots), of the kept prompt (line).
+    """F1 on the validation rows: of the start prompts and of every epoch's beam (dots), of the kept prompt (line), and
+    of naming every input unseen (dashed).
 
     Args:
         transcript: With marks of the start prompts.
@@ -76,10 +77,14 @@ def descent_chart(transcript: Transcript, colours: Colours = BY_SCHEME) -> Canva
     said = "; ".join(f"epoch {epoch}: {number(f1, 3)}" for epoch, f1 in enumerate(best))
     canvas = Canvas(_WIDTH, _HEIGHT, f"F1 of the best prompt on the validation rows. {said}.")
     x = Scale(-0.3, max(len(columns) - 1, 1) + 0.3, _LEFT, _WIDTH - _RIGHT)
-    y = Scale.around([value for column in values for value in column], _HEIGHT - _BOTTOM, _TOP)
+    blind = [means["all"]["f1"] for part, means in transcript.blind.items() if part == "validation"]
+    y = Scale.around([*blind, *(value for column in values for value in column)], _HEIGHT - _BOTTOM, _TOP)
     for value, text in y.ticks(5):
         canvas.line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), colours["line"])
         canvas.text(_LEFT - 8, y(value) + 4, text, colours["muted"], size=11, anchor="end")
+    for value in blind:
+        canvas.line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), colours["muted"], dash="3 3")
+        canvas.text(_WIDTH - _RIGHT, y(value) - 5, "naming all", colours["muted"], size=11, anchor="end")
     for epoch, column in enumerate(values):
         label = "start" if epoch == 0 else str(epoch)
         canvas.text(x(epoch), _HEIGHT - _BOTTOM + 17, label, colours["muted"], size=11, anchor="middle")

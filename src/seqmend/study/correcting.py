@@ -104,8 +104,8 @@ class Corrected:
         random: As many changes, dealt to the same instances by chance.
         corrections: What became of every uncertain instance.
         recommender: Who doubted them.
-        figures: As plain values: `instances, uncertain, doubted, decided, noise_rate, actions, edits, picture,
-            forecast, spent, llm`.
+        figures: As plain values: `instances, uncertain, doubted, decided, noise_rate, weighing, actions, edits,
+            picture, forecast, spent, llm`.
     """
 
     ledger: Ledger
@@ -170,7 +170,8 @@ def correct_split(
     """
     assert readers.model is not None
     recommender = trained(config, split, folder, progress)
-    lessons = [_bounded(stage, n) for stage, n in teaching_calls(config.correct, split.train).items()]
+    calls = teaching_calls(config.correct, split.train, readers.model)
+    lessons = [_bounded(stage, n) for stage, n in calls.items()]
     if announce is not None and lessons:
         announce(lessons)
     company = learn_company(config, split.train, readers, progress)
@@ -194,6 +195,7 @@ def correct_split(
         "doubted": sum(one.is_doubted for one in corrections),
         "decided": sum(one.is_decided for one in corrections),
         "noise_rate": None if strangers is None else strangers.noise_rate,
+        "weighing": {} if taught.weighed is None else dict(taught.weighed.auroc),
         "actions": dict(sorted(pl.Series([one.action for one in corrections]).value_counts().iter_rows())),
         "edits": dict(ledger.edits.group_by("kind").len().sort("kind").iter_rows()),
         "picture": picture(corrector.instances(split.train), recommender.reliability.reliability),

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logit
 
 from seqmend import assets
 from seqmend.errors import InputError
@@ -16,6 +18,7 @@ from seqmend.menders.correct import (
     CorrectConfig,
     Judge,
     KnownNoise,
+    Labelled,
     LabelledConfig,
     LearnedScore,
     Prompt,
@@ -37,7 +40,8 @@ from seqmend.menders.correct import (
     write_prompt,
 )
 from seqmend.menders.correct.evidence import by_attributes
-from seqmend.menders.correct.tuning import InPlace, TunedJudge, tune, weigh
+from seqmend.menders.correct.tuning import InPlace, log_odds, tune
+from seqmend.menders.correct.weighing import Weighed, WeighedJudge, weigh
 from seqmend.progress import Progress
 from seqmend.study.config import DataConfig, RunConfig
 from seqmend.study.readers import Readers
@@ -62,8 +66,10 @@ class Taught:
         free: The strongest judge without a language model, from the same evidence; the control.
         prompt: Wording of the question.
         memory: Summaries by item number.
+        bias: Of its yes by this prompt (see `Teacher`).
         asker: Who is asked instead of a teacher of this prompt; None = that teacher.
         unruled: The same without rules on attributes.
+        weighed: How its answers are weighed; None where they are not.
         spent: What teaching has newly asked, by stage as in `teaching_calls`.
     """
 
@@ -71,8 +77,10 @@ class Taught:
     free: AskedScore
     prompt: Prompt = field(default_factory=Prompt)
     memory: Mapping[int, str] = field(default_factory=dict[int, str])
+    bias: float = 0.0
     asker: Asker | None = None
     unruled: Asker | None = None
+    weighed: Weighed | None = None
     spent: dict[str, Usage] = field(default_factory=dict[str, Usage])
 
 
@@ -134,25 +142,29 @@ def teach(
         teacher = teacher_of(taught, train, correct)
         with metered(model.usage, spent, "prompt"):
             found = write_prompt(teacher, parts, correct, memory, folder / TRANSCRIPT, progress)
-        taught, memory = Taught(model, free, found.prompt, found.memory, spent=spent), found.memory
+        memory, threshold = found.memory, found.threshold
+        bias = 0.0 if threshold is None else float(logit(threshold) - logit(correct.threshold))
+        taught = Taught(model, free, found.prompt, memory, bias, spent=spent)
     if memory is not None:
         memory.write(folder / MEMORY, train.catalogue)
+    taught = _weighed(taught, train, correct, known)
     return _ruled(taught, train, correct, attributes, progress)
 
 
-def teaching_calls(correct: CorrectConfig, train: Sequences) -> dict[str, int]:
+def teaching_calls(correct: CorrectConfig, train: Sequences, model: LanguageModel) -> dict[str, int]:
     """The most that teaching asks, by stage, in a journal that knows nothing.
 
-    "summaries": one per item; "prompt": the descent; "rules": validation rows; "weighing": those of a tuned model.
+    "summaries": one per item; "prompt": the descent; "rules": validation rows; "weighing": rows of known noise.
 
     Args:
         correct: Settings.
         train: The log.
+        model: Who will be asked.
     """
-    descent, rules = correct.textual_gradient, correct.rules
+    descent = correct.textual_gradient
     if correct.teacher == "lora":
         tuning = correct.tuning
-        n_rows = tuning.weighing_rows if tuning.evidence else round(tuning.validation_share * tuning.rows)
+        n_rows = correct.weighing.rows if correct.weighing.evidence else round(tuning.validation_share * tuning.rows)
         return {"weighing": n_rows * tuning.orders}
     calls: dict[str, int] = {}
     if correct.memory.add_memory and correct.memory.written_by == "model":
@@ -163,8 +175,10 @@ def teaching_calls(correct: CorrectConfig, train: Sequences) -> dict[str, int]:
         n_start = len(start_prompts(correct.domain))
         told = forecast_descent(descent, n_start, n_train, *sizes, with_memory=correct.memory.add_memory)
         calls["prompt"] = sum(told.values())
-    if rules.columns and (rules.drop or rules.add):
+    if _has_rules(correct):
         calls["rules"] = sizes[0]
+    elif _is_weighed(correct, Teacher(model, Renderer(Prompt(), train.catalogue), correct.answers)):
+        calls["weighing"] = correct.weighing.rows
     return calls
 
 
@@ -212,7 +226,43 @@ def teacher_of(taught: Taught, train: Sequences, correct: CorrectConfig, model: 
         correct.threshold,
         correct.unreadable == "none",
         correct.max_new_tokens,
+        taught.bias,
     )
+
+
+def _weighed(taught: Taught, train: Sequences, correct: CorrectConfig, known: KnownNoise | None) -> Taught:
+    """With answers that are weighed with how strange an input is, where the model tells probabilities."""
+    teacher = teacher_of(taught, train, correct)
+    rows = _known_rows(known, correct) if known is not None and _is_weighed(correct, teacher) else None
+    if known is None or not rows:
+        if not taught.bias:
+            return taught
+        plain = partial(teacher_of, taught, train, correct)
+        return replace(taught, asker=plain, unruled=plain)
+    with metered(taught.model.usage, taught.spent, "weighing"):
+        found = weigh(teacher.log_odds, rows, rows, {}, evidence=True)
+
+    def asker(model: LanguageModel) -> Judge:
+        said = teacher_of(taught, train, correct, model).log_odds
+        return WeighedJudge(said, found, {}, known.strangers, correct.threshold, correct.weighing.ask == "all")
+
+    return replace(taught, asker=asker, unruled=asker, weighed=found)
+
+
+def _is_weighed(correct: CorrectConfig, teacher: Teacher) -> bool:
+    """Whether answers by a prompt are weighed: not those that are written, nor those that rules change."""
+    return bool(correct.known_noise) and correct.weighing.evidence and not teacher.writes and not _has_rules(correct)
+
+
+def _has_rules(correct: CorrectConfig) -> bool:
+    return bool(correct.rules.columns) and (correct.rules.drop or correct.rules.add)
+
+
+def _known_rows(known: KnownNoise, correct: CorrectConfig) -> Labelled | None:
+    """Instances of the copy whose noise is known, to weigh answers on."""
+    settings = LabelledConfig(rows=correct.weighing.rows, max_length=correct.max_length, seed=correct.seed)
+    skip_doubted = correct.doubted == "drop" and correct.stages != "inputs"
+    return known.rows(settings, correct.uncertain_share, skip_doubted=skip_doubted)
 
 
 def _evidence(catalogue: Catalogue, readers: Readers, attributes: Attributes | None) -> dict[str, Score]:
@@ -227,7 +277,7 @@ def _ruled(
     taught: Taught, train: Sequences, correct: CorrectConfig, attributes: Attributes | None, progress: Progress
 ) -> Taught:
     """With rules on attributes, where they may be used."""
-    if attributes is None or not (correct.rules.drop or correct.rules.add):
+    if attributes is None or not _has_rules(correct):
         return taught
     parts = label_parts(train, correct)  # noise that was drawn to share no attribute would make any rule look good
     with metered(taught.model.usage, taught.spent, "rules"):
@@ -260,34 +310,33 @@ def _tuned(
     base = readers.model.model
     assert isinstance(base, LocalModel)
     settings = LabelledConfig(rows=correct.tuning.rows, max_length=correct.max_length, seed=correct.seed)
-    rows = label(train, settings, None if attributes is None else attributes.keys())
+    balanced = settings.model_copy(update={"balanced": True})
+    rows = label(train, balanced, None if attributes is None else attributes.keys())
     words = InPlace(train.catalogue, attributes if correct.tuning.tell_attributes else None)
     fit, learned_from, validation = tune(base, rows, words, folder / "adapter", correct.tuning, progress)
     resolved = assets.resolve(config.language.model, "model", progress)
     tuned = LocalModel.load(resolved, adapter=fit.folder, progress=progress)
     given = readers.model
     model = JournaledModel(tuned, given.journal, given.budget, progress=progress, account=given.account)
-    tuning, spent = correct.tuning, dict[str, Usage]()
+    tuning, weighing, spent = correct.tuning, correct.weighing, dict[str, Usage]()
     scores: dict[str, Score] = {}
-    weighing = settings.model_copy(update={"rows": tuning.weighing_rows})
-    of_weighing = None
-    if tuning.evidence and known is not None:
-        skip_doubted = correct.doubted == "drop" and correct.stages != "inputs"
-        of_weighing = known.rows(weighing, correct.uncertain_share, skip_doubted=skip_doubted)
+    of_weighing = _known_rows(known, correct) if weighing.evidence and known is not None else None
+    said = partial(log_odds, model, words, orders=tuning.orders)
     strangers = known.strangers if known is not None and of_weighing else None
     with metered(model.usage, spent, "weighing"):
         if of_weighing:
-            found = weigh(model, words, of_weighing, of_weighing, {}, tuning)
-        elif tuning.evidence:
-            spoiled, is_noise = spoil(train, tuning.weighing_noise, correct.seed)
-            of_weighing = corrupted(spoiled, is_noise, weighing)
+            found = weigh(said, of_weighing, of_weighing, {}, evidence=True)
+        elif weighing.evidence:
+            spoiled, is_noise = spoil(train, weighing.noise, correct.seed)
+            of_weighing = corrupted(spoiled, is_noise, settings.model_copy(update={"rows": weighing.rows}))
             there = LearnedScore.fit(spoiled, correct.max_length, company.scores, correct.seed)
-            found = weigh(model, words, of_weighing, of_weighing, {_LEARNED: there.log_odds}, tuning)
+            found = weigh(said, of_weighing, of_weighing, {_LEARNED: there.log_odds}, evidence=True)
             scores = {_LEARNED: company.log_odds}
         else:
-            found = weigh(model, words, learned_from, validation, {}, tuning)
+            found = weigh(said, learned_from, validation, {}, evidence=False)
 
     def asker(given: LanguageModel) -> Judge:
-        return TunedJudge(given, words, found, scores, tuning.orders, strangers, correct.threshold, tuning.ask == "all")
+        said = partial(log_odds, given, words, orders=tuning.orders)
+        return WeighedJudge(said, found, scores, strangers, correct.threshold, weighing.ask == "all")
 
-    return Taught(model, free, asker=asker, unruled=asker, spent=spent)
+    return Taught(model, free, asker=asker, unruled=asker, weighed=found, spent=spent)

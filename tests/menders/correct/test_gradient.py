@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations, pairwise
 from zlib import crc32
 
@@ -38,7 +38,7 @@ from seqmend.menders.correct.descent.critic import Critic
 from seqmend.menders.correct.descent.examiner import Errors
 
 CONFIG = TextualGradientConfig(
-    rows=200, n_validation=24, n_test=16, epochs=3, n_error_rows=6, n_select_rows=16, n_memory_pairs=4
+    rows=200, n_validation=24, n_test=16, epochs=3, n_error_rows=6, n_select_rows=16, n_memory_pairs=4, at_best=False
 )
 SMALL = CONFIG.model_copy(
     update={"n_validation": 8, "n_test": 4, "epochs": 2, "n_error_rows": 3, "n_select_rows": 8, "n_memory_pairs": 2}
@@ -150,6 +150,8 @@ def test_a_person_can_follow_it_in_the_transcript(clean, parts, tmp_path):
     assert told == json.loads(json.dumps(asdict(descent.transcript)))
     assert [path.name] == [file.name for file in tmp_path.iterdir()]
     assert told["n_rows"] == {"train": 160, "validation": 24, "test": 16}
+    assert told["blind"]["test"]["none"]["f1"] == (~parts.test.relevant.any(1)).mean()
+    assert told["blind"]["validation"]["all"]["recall"] == parts.validation.relevant.any(1).mean()
     for epoch in told["epochs"]:
         assert len(epoch["attempts"]) == 8
         assert [(rung["n_rows"], len(rung["scores"])) for rung in epoch["race"]] == [(4, 16), (8, 8), (16, 4)]
@@ -237,6 +239,44 @@ def test_it_asks_exactly_as_much_as_was_forecast(clean, parts):
     assert told.forecast == forecast_descent(CONFIG, 8, 160, 24, 16)
     assert {stage: n for stage, n in told.forecast.items() if n} == told.asked
     assert sum(told.asked.values()) == len(pupil.asked)
+
+
+def test_prompts_are_compared_at_the_threshold_that_is_best_for_each(clean, parts, tmp_path):
+    class Hesitant(Pupil):
+        """Never more likely than not that anything goes along, and less so by one prompt than by another."""
+
+        def _chosen(self, question):
+            answer = super()._chosen(question)
+            most = 0.4 if "people too" in question.prompt else 0.02
+            return Answer(most * (0.5 + answer.probabilities) / 2, None)
+
+        def judges(self, prompt, title, target):
+            return super().judges("level 9" if "people too" in prompt else "level 4", title, target)
+
+        def writes(self, prompt):
+            return "No."
+
+    titles, of = clean.catalogue.prompt_titles, np.random.default_rng(0)
+
+    def mixed(rows):
+        """Two strangers among the inputs of every row."""
+        inputs, relevant = rows.inputs.copy(), np.ones_like(rows.relevant)
+        for row, target in enumerate(rows.targets.tolist()):
+            others = [item for item, title in enumerate(titles) if item and title[:4] != titles[target][:4]]
+            inputs[row, :2], relevant[row, :2] = of.choice(others, 2, replace=False), False
+        return replace(rows, inputs=inputs, relevant=relevant)
+
+    parts = LabelledParts(mixed(parts.train), mixed(parts.validation), mixed(parts.test))
+    once = CONFIG.model_copy(update={"epochs": 1})
+    blind = run(Hesitant(), clean, parts, once)
+    assert blind.threshold is None
+    assert len({marks["f1"] for marks in blind.transcript.start.values()}) == 1  # all say that nothing goes along
+    descent = run(Hesitant(), clean, parts, once.model_copy(update={"at_best": True}))
+    assert "people too" in descent.prompt.profile
+    assert 0.1 < descent.threshold < 0.3
+    told = descent.transcript
+    assert told.test[told.best]["f1"] > 0.7 > 0.1 > blind.transcript.test[blind.transcript.best]["f1"]
+    assert told.test[told.best]["threshold"] == descent.threshold  # chosen on the validation rows
 
 
 def test_progress_is_that_of_the_whole_descent(clean, parts):

@@ -74,6 +74,18 @@ def test_the_statistics_are_those_of_the_rows(made):
     assert told["noise_share"] == pytest.approx((~made.relevant).mean())
 
 
+def test_rows_with_few_and_many_relevant_inputs_may_be_about_as_frequent(clean):
+    plain = label(clean, CONFIG).statistics()
+    made = label(clean, CONFIG.model_copy(update={"balanced": True}))
+    told = made.statistics()
+    counts = [told[f"relevant_{k}"] for k in range(1, 6)]
+    assert max(counts) - min(counts) <= 1 < plain["relevant_5"] - min(plain[f"relevant_{k}"] for k in range(1, 6))
+    assert told["relevant_0"] == plain["relevant_0"]
+    assert told["rows"] == plain["rows"]
+    met = co_occurrence(clean).toarray()[made.inputs, made.targets[:, None]]
+    assert (met[made.relevant] >= CONFIG.least_pairs).all()
+
+
 def test_noise_items_are_used_about_equally_often(clean):
     made = label(clean, CONFIG.model_copy(update={"mismatched_share": 0.9}))
     uses = np.bincount(made.inputs[~made.relevant], minlength=len(clean.catalogue) + 1)[1:]

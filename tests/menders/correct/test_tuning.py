@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from seqmend.llm import Answer, LocalModel, LoRAConfig, Usage
 from seqmend.menders.correct import Asked, Attributes, Labelled, LearnedScore, Strangers, mark
 from seqmend.menders.correct.config import CorrectTuningConfig
 from seqmend.menders.correct.evidence import STRANGE, Weights, best_sets, by_attributes
-from seqmend.menders.correct.tuning import EVIDENCE, MODEL, InPlace, Tuned, TunedJudge, log_odds, tune, weigh
+from seqmend.menders.correct.tuning import InPlace, log_odds, tune
+from seqmend.menders.correct.weighing import EVIDENCE, MODEL, Weighed, WeighedJudge, weigh
 from seqmend.menders.trees import BoostedTrees
 
 CATALOGUE = Catalogue.from_titles({f"i{n}": f"thing {n}" for n in range(1, 13)})
@@ -51,6 +53,10 @@ def rows(n=40, seed=0):
     return Labelled(np.arange(n), inputs, targets, inputs % 2 == targets[:, None] % 2)
 
 
+def saying(model, orders=2):
+    return partial(log_odds, model, WORDS, orders=orders)
+
+
 def test_the_question_is_short_and_tells_attributes_where_wanted():
     question = WORDS.question([1, 2], 3)
     assert question.choices == ('\n"thing 1":', '\n"thing 2":')
@@ -69,8 +75,8 @@ def test_what_the_place_says_is_averaged_out_over_orders():
 
 
 def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
-    as_said = Tuned(Weights((MODEL,), (0.0,), (1.0,), (1.0,), 0.0), (-2.0, 0.0, 2.0))
-    judge = TunedJudge(Placed(), WORDS, as_said)
+    as_said = Weighed(Weights((MODEL,), (0.0,), (1.0,), (1.0,), 0.0), (-2.0, 0.0, 2.0))
+    judge = WeighedJudge(saying(Placed()), as_said)
     (verdict,) = judge.ask([Asked((1, 2, 3), 5)])
     assert verdict.goes == (True, False, True)
     np.testing.assert_allclose(logit(verdict.probabilities), [0.5, -1.5, 0.5])
@@ -82,13 +88,13 @@ def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
             self.usage.calls += 1
             return super().choose(questions)
 
-    found = TunedJudge(Poor(), WORDS, as_said).ask([Asked((1,), 3)] * 70)
+    found = WeighedJudge(saying(Poor()), as_said).ask([Asked((1,), 3)] * 70)
     assert [verdict is None for verdict in found] == [False] * 64 + [True] * 6
 
 
 def test_only_what_a_usual_answer_could_change_is_asked_about():
     evidence = Weights((STRANGE,), (0.0,), (1.0,), (-1.0,), 0.0)
-    tuned = Tuned(Weights((MODEL, EVIDENCE), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0), 0.0), (-1.5, 0.25, 1.0), evidence)
+    weighed = Weighed(Weights((MODEL, EVIDENCE), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0), 0.0), (-1.5, 0.25, 1.0), evidence)
     strangers = Strangers(LearnedScore(sp.csr_matrix((13, 13)), {}, Pipeline([])), BoostedTrees(), 0.5, 0.5)
     asked = [
         Asked((1, 3, 2), 5, (-4.0, -1.6, 4.0)),  # stays, stays, goes, whatever the model says
@@ -97,7 +103,7 @@ def test_only_what_a_usual_answer_could_change_is_asked_about():
         Asked((1, 3), 5, (0.9, 4.0)),  # the first may stay
     ]
     model = Placed()
-    judge = TunedJudge(model, WORDS, tuned, orders=1, strangers=strangers)
+    judge = WeighedJudge(saying(model, 1), weighed, strangers=strangers)
     verdicts = judge.ask(asked)
     assert [verdict.asked for verdict in verdicts] == [False, True, False, True]
     assert [number(question.choices[-1]) for question in model.questions] == [3, 3]
@@ -119,11 +125,11 @@ def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out():
 
     scores = by_attributes(ATTRIBUTES)
     train, validation = rows(40), rows(20, seed=1)
-    tuned = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig())
+    weighed = weigh(saying(Guessing()), train, validation, scores, evidence=True)
     asked = [Asked(tuple(r), int(t)) for r, t in zip(validation.inputs.tolist(), validation.targets, strict=True)]
-    verdicts = TunedJudge(Guessing(), WORDS, tuned, scores).ask(asked)
+    verdicts = WeighedJudge(saying(Guessing()), weighed, scores).ask(asked)
     assert [verdict.goes for verdict in verdicts] == [tuple(row) for row in validation.relevant.tolist()]
-    alone = weigh(Guessing(), WORDS, train, validation, scores, CorrectTuningConfig(evidence=False))
+    alone = weigh(saying(Guessing()), train, validation, scores, evidence=False)
     assert alone.evidence is None
     assert alone.answers.names == (MODEL,)
 

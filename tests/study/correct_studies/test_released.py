@@ -119,9 +119,8 @@ def test_no_target_of_a_test_row_is_learned_from(folder, tiny_folder, tmp_path, 
 
 def test_a_folder_without_attributes_or_with_a_model_alone_is_measured_too(tiny_folder, tmp_path):
     folder = write(tmp_path / "bare", attributes=False)
-    alone = CONFIG.model_copy(update={"evidence": False})
     figures = bench_correct(
-        folder, tmp_path / "out", model=str(tiny_folder), encoder=Words(), config=alone, max_rows=60
+        folder, tmp_path / "out", model=str(tiny_folder), encoder=Words(), config=CONFIG, max_rows=60, evidence=False
     )
     rule = figures["controls"]["attribute rule"]
     assert rule["f1"] is None

@@ -192,7 +192,7 @@ def test_the_command_line_prints_and_writes_the_figures(seqmend, log_files, tiny
         "backbone.n_layers=1",
         "backbone.n_heads=1",
         "training.epochs=1",
-        "correct.tuning.ask=all",
+        "correct.weighing.ask=all",
     )
     options = [part for size in (*sizes, "language.encoder=none") for part in ("--set", size)]
     files = ("--json", tmp_path / "f.json", "--figure", tmp_path / "f.svg", "--out", tmp_path / "o")

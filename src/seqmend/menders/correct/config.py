@@ -29,6 +29,7 @@ _PAPER_GRADIENT: dict[str, Any] = {
     "patience": None,
     "select_by": "precision",
     "race": False,
+    "at_best": False,
     "n_validation": 0,
     "seed": 123,
 }
@@ -98,6 +99,7 @@ class TextualGradientConfig(BaseModel):
         beam: Prompts that go on.
         select_by: Mean of which mark.
         race: Ask about few of these rows first and drop the worse half, and so on (successive halving).
+        at_best: A prompt is marked at the threshold that is best for it, where the model tells probabilities.
         n_memory_pairs: Most pairs of items per epoch whose summaries are rewritten.
         max_new_tokens: Longest criticism or new wording.
         seed: Of which rows are looked at.
@@ -117,6 +119,7 @@ class TextualGradientConfig(BaseModel):
     beam: int = Field(default=4, ge=1)
     select_by: Literal["f1", "precision"] = "f1"
     race: bool = True
+    at_best: bool = True
     n_memory_pairs: int = Field(default=10, ge=0)
     max_new_tokens: int = Field(default=256, ge=1)
     seed: int = 0
@@ -138,15 +141,11 @@ class CorrectTuningConfig(BaseModel):
 
     Attributes:
         rows: Self-labelled instances to make.
-        validation_share: Of their targets; these rows stop the fit and, where there is no evidence, weigh its answers.
+        validation_share: Of their targets; these rows stop the fit and, without `weighing.evidence`, tell how far its
+            answers are trusted.
         copies: Times that each row is shown, its inputs in another order every time.
         orders: Orders in which the inputs of a question are asked about; the answer is their mean log-odds.
         tell_attributes: The question tells of every item's attributes; else of its title alone.
-        ask: About all instances or, where answers are weighed with known noise, those alone of which an answer that is
-            not out of the ordinary could change what is dropped.
-        evidence: The answer weighs what the model says with what else is known of the two items.
-        weighing_rows: Instances of the log, some of their items replaced by chance, that tell how to weigh them.
-        weighing_noise: Share of the interactions that are replaced there.
         lora: How the adapter is fitted.
         seed: Of the parts and the orders.
     """
@@ -158,10 +157,6 @@ class CorrectTuningConfig(BaseModel):
     copies: int = Field(default=2, ge=1)
     orders: int = Field(default=2, ge=1)
     tell_attributes: bool = False
-    ask: Literal["undecided", "all"] = "undecided"
-    evidence: bool = True
-    weighing_rows: int = Field(default=500, ge=10)
-    weighing_noise: float = Field(default=0.2, gt=0, lt=1)
     lora: LoRAConfig = LoRAConfig(
         target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         dropout=0.0,
@@ -174,6 +169,25 @@ class CorrectTuningConfig(BaseModel):
         patience=4,
     )
     seed: int = 0
+
+
+class CorrectWeighingConfig(BaseModel):
+    """How probabilities from a language model are weighed with what else is known of an input and its target.
+
+    Attributes:
+        evidence: Whether they are: those of a tuned model, and of any other with `known_noise` and without `rules`.
+        rows: Instances of the log, some of their items replaced by chance, that tell how to weigh them.
+        noise: Share of the interactions that are replaced there, for a tuned model without `known_noise`.
+        ask: About all instances or, with `known_noise`, those alone of which an answer that is not out of the ordinary
+            could change what is dropped.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    evidence: bool = True
+    rows: int = Field(default=500, ge=10)
+    noise: float = Field(default=0.2, gt=0, lt=1)
+    ask: Literal["undecided", "all"] = "undecided"
 
 
 class CorrectConfig(BaseModel):
@@ -193,12 +207,13 @@ class CorrectConfig(BaseModel):
         answers: How the model answers: probabilities of yes and no for every input; JSON that lists the numbers of
             those that go with the target; a tagged list of their titles (paper). "auto" is probabilities from a model
             that has them, else numbers.
-        threshold: Least probability of an input that goes with its target; a tuned model without `known_noise` names
-            the inputs that promise the best F1 instead.
+        threshold: Least probability of an input that goes with its target, by a prompt of textual gradient descent on
+            the scale of its own best threshold; a tuned model without `known_noise` names the inputs that promise the
+            best F1 instead.
         lazy: Ask about a candidate only where none before it fits; otherwise about all of them (paper).
         unmatched: What is done to an instance that no candidate fits.
         known_noise: Share of the interactions that are replaced by chance in a copy of the log, of which a second
-            recommender learns: what it doubts there tells which targets and inputs are noise here, and what a tuned
+            recommender learns: what it doubts there tells which targets and inputs are noise here, and what a
             model's answers are worth (see `Strangers`). 0 = the language model alone doubts (paper).
         doubted: What is done to an instance whose target is more likely noise than not: it goes, or the candidates are
             asked about.
@@ -214,6 +229,7 @@ class CorrectConfig(BaseModel):
             being tuned to it (LoRA).
         textual_gradient: How it is reworded.
         tuning: How it is tuned.
+        weighing: Of its answers with other evidence.
         memory: What the question tells of an item.
         rules: On attributes, applied to the answers.
         seed: Of everything random.
@@ -241,6 +257,7 @@ class CorrectConfig(BaseModel):
     teacher: Way = "none"
     textual_gradient: TextualGradientConfig = TextualGradientConfig()
     tuning: CorrectTuningConfig = CorrectTuningConfig()
+    weighing: CorrectWeighingConfig = CorrectWeighingConfig()
     memory: MemoryConfig = MemoryConfig()
     rules: RulesConfig = RulesConfig()
     seed: int = 0

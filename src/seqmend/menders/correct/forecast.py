@@ -80,8 +80,4 @@ def pace(corrector: Corrector, sequences: Sequences, counting: CountingModel) ->
     with corrector.metered("inputs"):
         corrector.judge_of(sequences).ask(first)
     used = corrector.model.usage.minus(before)
-    # What was known is not asked again: then only the speed can be told.
-    if not used.tokens or not used.seconds:
-        return None
-    pace = counting.paced(used)
-    return pace if used.calls == counting.usage.calls else replace(pace, read=1.0, written=1.0)
+    return counting.paced(used) if used.tokens and used.seconds else None

@@ -28,6 +28,8 @@ class LabelledConfig(BaseModel):
         least_pairs: m, co-occurrences of an input with the target that make it one of the target's own.
         mismatched_share: Share of the rows in which no input goes with the target (released sets: 4 to 18 %).
         shuffled_share: Share of the rows whose inputs change places at random.
+        balanced: Of a target's own inputs keep fewer where rows with fewer are rarer so far. In a dense log nearly
+            every input is the target's own, and rows in which all inputs go along or none teach little.
         seed: Of everything random.
     """
 
@@ -38,6 +40,7 @@ class LabelledConfig(BaseModel):
     least_pairs: int = Field(default=5, ge=1)
     mismatched_share: float = Field(default=0.1, ge=0, lt=1)
     shuffled_share: float = Field(default=0.5, ge=0, le=1)
+    balanced: bool = False
     seed: int = 0
 
 
@@ -136,16 +139,20 @@ def label(train: Sequences, config: LabelledConfig, attributes: Sequence[frozens
     n_mismatched = round(config.mismatched_share * config.rows)
     ids: list[int] = []
     made: list[tuple[list[int], int, int]] = []
+    n_with = np.zeros(L + 1, dtype=np.int64)  # rows by number of inputs that were kept
     for number in _in_turn(reliable, config.rows, n_mismatched):
         is_mismatched = number < 0
         source = ~number if is_mismatched else number
         kept, target = 0 if is_mismatched else int(n_own[source]), int(targets[source])
+        if config.balanced and kept:
+            kept = 1 + int(n_with[1 : kept + 1].argmin())
         inputs = rows.items[source].tolist()
         drawn = noise.draw(target, inputs, L - kept)
         if drawn is None:
             continue
         ids.append(train.n_interactions + len(ids) if is_mismatched else int(rows.row_id[source]))
         made.append(([*drawn, *inputs[L - kept :]], target, kept))
+        n_with[kept] += 1
     return _assembled(ids, made, config, rng)
 
 

@@ -1,7 +1,7 @@
 """Marks: how well answers to the correction question name the inputs that go with their targets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,23 +12,32 @@ Float64 = npt.NDArray[np.float64]
 Said = Sequence[Sequence[bool] | None] | Bool
 """Which of its inputs each answer names; None where it cannot be read."""
 
+_CERTAIN = 1e-6
+_MOST_TRIED = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Precision, recall and F1 of every row, float64 [R] in [0, 1] each."""
+    """Precision, recall and F1 of every row, float64 [R] in [0, 1] each.
+
+    Attributes:
+        threshold: Probability from which inputs were named, where that was chosen by the rows.
+    """
 
     precision: Float64
     recall: Float64
     f1: Float64
+    threshold: float | None = None
 
     def __len__(self) -> int:
         return len(self.f1)
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean of each over the rows, 0 where there are none."""
+        """The mean of each over the rows, 0 where there are none; and the threshold, if there is one."""
         named = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        return {name: float(values.mean()) if len(values) else 0.0 for name, values in named.items()}
+        means = {name: float(values.mean()) if len(values) else 0.0 for name, values in named.items()}
+        return means if self.threshold is None else {**means, "threshold": self.threshold}
 
 
 def mark(inputs: Int32, said: Said, relevant: Bool) -> Marks:
@@ -52,6 +61,31 @@ def mark(inputs: Int32, said: Said, relevant: Bool) -> Marks:
         if answer is not None:
             found[row] = _marks_of(_named(items, answer), _named(items, truth))
     return Marks(found[:, 0], found[:, 1], found[:, 2])
+
+
+def mark_at_best(inputs: Int32, probabilities: Float64, relevant: Bool) -> Marks:
+    """Marks where the inputs are named from the probability on that gives the best mean F1.
+
+    Args:
+        inputs: As for `mark`.
+        probabilities: That each input goes with its target, float64 [R, L].
+        relevant: What is true, bool [R, L].
+
+    >>> inputs, relevant = np.array([[7, 8, 9]], dtype=np.int32), np.array([[True, True, False]])
+    >>> mark_at_best(inputs, np.array([[0.1, 0.06, 0.02]]), relevant).means
+    {'precision': 1.0, 'recall': 1.0, 'f1': 1.0, 'threshold': 0.04}
+    """
+    said = np.unique(probabilities)
+    between = np.concatenate([[said[0] / 2], (said[1:] + said[:-1]) / 2, [(said[-1] + 1) / 2]])
+    between = between.clip(_CERTAIN, 1 - _CERTAIN)
+    tried = between[np.unique(np.linspace(0, len(between) - 1, _MOST_TRIED).round().astype(int))]
+    best: Marks | None = None
+    for threshold in tried.tolist():
+        marks = mark(inputs, probabilities >= threshold, relevant)
+        if best is None or marks.f1.mean() > best.f1.mean():
+            best = replace(marks, threshold=threshold)
+    assert best is not None
+    return best
 
 
 def _named(items: Sequence[int], flags: Sequence[bool]) -> set[int]:

@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import expit, logit
+
 from seqmend.errors import BudgetExceeded
-from seqmend.llm import Failure, LanguageModel, Question
+from seqmend.llm import Answer, Failure, LanguageModel, Question
 from seqmend.menders.correct.config import AnswerForm
 from seqmend.menders.correct.parsing import Relevant, read_numbers, read_tags
 from seqmend.menders.correct.prompt import Renderer
+from seqmend.menders.correct.uncertain import Float64
 from seqmend.progress import Progress, silent
 
 _BATCH = 32
+_CERTAIN = 1e-6
 _TAG_END = "</answer>"
 
 
@@ -67,6 +72,7 @@ class Teacher:
         threshold: Least probability of an input that goes with its target.
         unreadable_is_none: Take an answer that cannot be read for one that names no input (paper).
         max_new_tokens: Longest written answer.
+        bias: Taken off the log-odds of every yes.
     """
 
     model: LanguageModel
@@ -75,6 +81,7 @@ class Teacher:
     threshold: float = 0.5
     unreadable_is_none: bool = False
     max_new_tokens: int = 64
+    bias: float = 0.0
 
     @property
     def writes(self) -> bool:
@@ -112,6 +119,16 @@ class Teacher:
         return "numbers" if self.model.capability == "written" else "probabilities"
 
     def _by_probability(self, questions: Sequence[Asked]) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for answer in self._asked_of_each(questions):
+            probabilities = answer.probabilities
+            if self.bias:
+                probabilities = expit(log_odds_of(probabilities) - self.bias)
+            goes = probabilities >= self.threshold
+            verdicts.append(Verdict(tuple(goes.tolist()), tuple(probabilities.tolist())))
+        return verdicts
+
+    def _asked_of_each(self, questions: Sequence[Asked]) -> list[Answer]:
         words = self.renderer
         closed = [
             Question(
@@ -122,11 +139,15 @@ class Teacher:
             )
             for asked in questions
         ]
-        verdicts: list[Verdict] = []
-        for answer in self.model.choose(closed):
-            probabilities = tuple(float(p) for p in answer.probabilities)
-            verdicts.append(Verdict(tuple(p >= self.threshold for p in probabilities), probabilities))
-        return verdicts
+        return self.model.choose(closed)
+
+    def log_odds(self, questions: Sequence[Asked]) -> list[Float64]:
+        """The model's log-odds that each input goes with its target, float64 [n inputs] per question.
+
+        Raises:
+            BudgetExceeded: Some questions could not be asked.
+        """
+        return [log_odds_of(answer.probabilities) for answer in self._asked_of_each(questions)]
 
     def _by_numbers(self, questions: Sequence[Asked]) -> list[Verdict]:
         prompts = [self.renderer.for_numbers(asked.inputs, asked.target) for asked in questions]
@@ -154,3 +175,8 @@ class Teacher:
 
     def _titles(self, asked: Asked) -> list[str]:
         return [self.renderer.catalogue.prompt_titles[item] for item in asked.inputs]
+
+
+def log_odds_of(probabilities: Float64) -> Float64:
+    """Of probabilities, which are taken for a little less than certain."""
+    return logit(np.clip(probabilities, _CERTAIN, 1 - _CERTAIN))

@@ -163,6 +163,7 @@ def _measure(
         "actions": actions,
         "doubted": sum(one.is_doubted for one in corrections),
         "noise_rate": None if case.corrector.strangers is None else case.corrector.strangers.noise_rate,
+        "weighing": {} if case.taught.weighed is None else dict(case.taught.weighed.auroc),
         "cost": {
             "stages": spent,
             "cache_hits": case.taught.model.cache_hits,
@@ -222,7 +223,7 @@ def _figures(repetitions: list[Repetition]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "quality": over_repetitions(said),
         "beside": beside(said),
-        **{key: [one[key] for one in said] for key in ("actions", "doubted", "noise_rate")},
+        **{key: [one[key] for one in said] for key in ("actions", "doubted", "noise_rate", "weighing")},
         "cost": [one["cost"] for one in said],
     }
     ranked = [

@@ -65,6 +65,7 @@ def correct_prompts(
     refuse_unusable(setting, noise)
     if setting.config.correct.teacher == "lora":
         raise InputError("a tuned model is asked in one form alone", expected='teacher = "none" or "textual-gradient"')
+    setting = _unweighed(setting)
     name = backbone or setting.config.backbone.name
     identity(setting, noise, 0, name)
     directory, config = setting.begin(out), setting.config
@@ -90,6 +91,14 @@ def correct_prompts(
         "quality": over_repetitions(said),
         "beside": beside(said),
     }
+
+
+def _unweighed(setting: Setting) -> Setting:
+    """Answers as they come: weighed with other evidence, which decides most, the question would hardly matter."""
+    correct = setting.config.correct
+    weighing = correct.weighing.model_copy(update={"evidence": False})
+    correct = correct.model_copy(update={"weighing": weighing})
+    return replace(setting, config=setting.config.model_copy(update={"correct": correct}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +133,7 @@ def _back(verdict: Verdict | None, order: list[int]) -> Verdict | None:
 
 
 def _measure(case: Case, variants: Sequence[str]) -> Repetition:
-    teacher = case.corrector.teacher(case.train)
+    teacher = replace(case.corrector.teacher(case.train), bias=case.taught.bias)
     has_summaries = bool(teacher.renderer.memory)
     corrections = case.corrector.judge(case.train)
     by_variant = {"model": corrections}

@@ -10,6 +10,7 @@ that an input which was met before is more likely a relevant one.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from seqmend.llm import Encoder, Journal, JournaledModel, LanguageModel, LocalMo
 from seqmend.menders.correct import Labelled, Marks, Score, by_title, mark
 from seqmend.menders.correct.config import CorrectTuningConfig
 from seqmend.menders.correct.evidence import Weights, best_sets, by_attributes, features_of
-from seqmend.menders.correct.tuning import EVIDENCE, MODEL, InPlace, log_odds, tune, weigh
+from seqmend.menders.correct.tuning import InPlace, log_odds, tune
+from seqmend.menders.correct.weighing import EVIDENCE, MODEL, weigh
 from seqmend.progress import Progress, silent
 from seqmend.study.correct_studies.released_rows import Released, read_released
 
@@ -71,6 +73,7 @@ def bench_correct(
     seeds: tuple[int, ...] = (0,),
     max_rows: int | None = None,
     summaries: bool = False,
+    evidence: bool = True,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Tune on some rows, ask about others, and compare with judges that need no language model, or no tuning.
@@ -85,6 +88,7 @@ def bench_correct(
             3, ...) set every row aside once.
         max_rows: Take a random part of the rows.
         summaries: Judges may read the released summaries, which a larger model wrote.
+        evidence: The answer weighs the tuned model with likeness of titles and attributes; else it is the model alone.
         progress: Told what is being done.
 
     Returns:
@@ -115,13 +119,13 @@ def bench_correct(
             tuned = LocalModel.load(assets.resolve(model, "model", progress), adapter=fit.folder, progress=progress)
             judges = {UNTUNED: local, TUNED: tuned}
             asked = {name: JournaledModel(one, journal, progress=progress) for name, one in judges.items()}
-            splits.append(_judged(asked, words, train, validation, test, released, scores, settings))
+            splits.append(_judged(asked, words, train, validation, test, released, scores, settings, evidence))
     return {
         "folder": folder.name,
         "model": local.identity,
         "seeds": list(seeds),
-        "answer": ANSWER if config.evidence else TUNED,
-        **_figures(splits, ANSWER if config.evidence else TUNED, released),
+        "answer": ANSWER if evidence else TUNED,
+        **_figures(splits, ANSWER if evidence else TUNED, released),
         "n_rows": len(released.rows),
         "n_test_rows": sum(len(split.test) for split in splits),
         "n_targets": len(np.unique(released.rows.targets)),
@@ -190,6 +194,7 @@ def _judged(
     released: Released,
     scores: Mapping[str, Score],
     config: CorrectTuningConfig,
+    evidence: bool,
 ) -> _Split:
     """What every judge says of the test rows of one split."""
     parts = {"validation": validation, "test": test}
@@ -212,7 +217,8 @@ def _judged(
 
     valid, found = judged("validation"), judged("test")
     said = {name: _named(valid[name], validation, values) for name, values in found.items()}
-    tuned = weigh(models[TUNED], words, train, validation, scores, config)
+    ask = partial(log_odds, models[TUNED], words, orders=config.orders)
+    tuned = weigh(ask, train, validation, scores, evidence)
     if tuned.evidence is not None:
         found[ANSWER] = tuned.answers.log_odds({MODEL: found[TUNED], EVIDENCE: found[LEARNED]})
         said[ANSWER] = best_sets(expit(found[ANSWER]))
@@ -266,7 +272,10 @@ def _figures(splits: list[_Split], answer: str, released: Released) -> dict[str,
 
 def _marks(splits: list[_Split], name: str) -> Marks:
     parts = [mark(split.test.inputs, split.said[name], split.test.relevant) for split in splits]
-    return Marks(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("precision", "recall", "f1")))
+    precision, recall, f1 = (
+        np.concatenate([getattr(one, key) for one in parts]) for key in ("precision", "recall", "f1")
+    )
+    return Marks(precision, recall, f1)
 
 
 def _ranking(splits: list[_Split], name: str) -> dict[str, float | None]:

@@ -18,6 +18,7 @@ from seqmend.menders.correct.descent.critic import MODULES, Critic, Reasons
 from seqmend.menders.correct.descent.examiner import Errors, Examiner, Pair
 from seqmend.menders.correct.descent.transcript import Attempt, Epoch, Means, Rewrite, Rung, Transcript
 from seqmend.menders.correct.labelled import Labelled
+from seqmend.menders.correct.marks import mark
 from seqmend.menders.correct.memory import Memory
 from seqmend.menders.correct.prompt import Prompt
 from seqmend.menders.correct.question import Teacher
@@ -56,11 +57,13 @@ class Descent:
         prompt: The best on the validation rows; a start prompt unless another is better.
         memory: The summaries that it is best with.
         transcript: How it came to that.
+        threshold: Probability from which it names inputs best; None where that was not looked for.
     """
 
     prompt: Prompt
     memory: Memory
     transcript: Transcript
+    threshold: float | None = None
 
 
 def descend(
@@ -126,7 +129,8 @@ class _Run:
         self.pool = start
         self.best = start[0]
         self.best_f1 = -1.0
-        self.examiner = Examiner(teacher, self._tell)
+        self.thresholds: dict[str, float | None] = {}
+        self.examiner = Examiner(teacher, self._tell, config.at_best)
         catalogue = teacher.renderer.catalogue
         self.titles = catalogue.prompt_titles
         self.critic = Critic(teacher.model, catalogue, domain, config.max_new_tokens, config.n_shown)
@@ -134,7 +138,9 @@ class _Run:
         forecast = forecast_descent(
             config, len(start), sizes["train"], sizes["validation"], sizes["test"], self.has_memory
         )
-        self.transcript = Transcript(teacher.model.identity, config.mode, domain, sizes, forecast)
+        parts = {"validation": rows.validation, "test": rows.test}
+        blind = {name: _blind(part) for name, part in parts.items() if len(part)}
+        self.transcript = Transcript(teacher.model.identity, config.mode, domain, sizes, forecast, blind)
         self.order = np.random.default_rng(config.seed).permutation(sizes["train"])
 
     @property
@@ -161,12 +167,13 @@ class _Run:
                     break
             told.best = self.best.digest
             for digest, prompt in {told.best_start: self.start, told.best: self.best}.items():
-                told.test[digest] = self.examiner.marks(prompt, self.memory, self.rows.test, "test").means
+                found = self.examiner.marks(prompt, self.memory, self.rows.test, "test", self.thresholds.get(digest))
+                told.test[digest] = found.means
         except BudgetExceeded:
             told.ended_by = "budget"
         told.best = self.best.digest
         self._note()
-        return Descent(self.best, self.memory, told)
+        return Descent(self.best, self.memory, told, self.thresholds.get(self.best.digest))
 
     def _begin(self) -> None:
         """Marks of the start prompts, of which the best is kept until there is a better one."""
@@ -264,11 +271,12 @@ class _Run:
         if not new:
             return
         memory = self.memory.rewritten(new)
-        f1 = self.examiner.marks(self.best, memory, self.rows.validation, "memory").means["f1"]
+        marks = self.examiner.marks(self.best, memory, self.rows.validation, "memory")
+        f1 = marks.means["f1"]
         rewrite.after = (memory.get(pair[0], ""), memory.get(pair[1], ""))
         rewrite.f1_before, rewrite.f1_after, rewrite.kept = self.best_f1, f1, f1 >= self.best_f1
         if rewrite.kept:
-            self.memory, self.best_f1 = memory, f1
+            self.memory, self.best_f1, self.thresholds[self.best.digest] = memory, f1, marks.threshold
 
     def _raced(self, epoch: Epoch, prompts: list[Prompt], rows: Labelled) -> list[Prompt]:
         """The beam, the best first; of equally good prompts the earlier."""
@@ -283,7 +291,8 @@ class _Run:
 
     def _validated(self, prompt: Prompt, stage: str) -> Means:
         """Marks on the validation rows; the prompt is kept if it is better than the best so far."""
-        means = self.examiner.marks(prompt, self.memory, self.rows.validation, stage).means
+        marks = self.examiner.marks(prompt, self.memory, self.rows.validation, stage)
+        means, self.thresholds[prompt.digest] = marks.means, marks.threshold
         if means["f1"] > self.best_f1:
             self.best, self.best_f1 = prompt, means["f1"]
         return means
@@ -300,3 +309,9 @@ class _Run:
         self.transcript.asked = dict(self.examiner.asked + self.critic.asked)
         if self.path is not None:
             self.transcript.write(self.path)
+
+
+def _blind(rows: Labelled) -> dict[str, Means]:
+    """Marks of naming all inputs, and none."""
+    said = {"all": np.ones_like(rows.relevant), "none": np.zeros_like(rows.relevant)}
+    return {name: mark(rows.inputs, named, rows.relevant).means for name, named in said.items()}

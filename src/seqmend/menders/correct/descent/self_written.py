@@ -24,7 +24,12 @@ def label_parts(train: Sequences, config: CorrectConfig, attributes: Attributes 
         config: How many, and of what length.
         attributes: Noise shares none with its target.
     """
-    settings = LabelledConfig(rows=config.textual_gradient.rows, max_length=config.max_length, seed=config.seed)
+    settings = LabelledConfig(
+        rows=config.textual_gradient.rows,
+        max_length=config.max_length,
+        balanced=config.mode == "default",
+        seed=config.seed,
+    )
     rows = label(train, settings, None if attributes is None else attributes.keys())
     return LabelledParts.of(rows, config.textual_gradient)
 

@@ -105,6 +105,7 @@ class Transcript:
         mode: See `TextualGradientConfig`.
         domain: What the items are.
         n_rows: Of the parts `train`, `validation` and `test`.
+        blind: Marks on the validation and test rows of who looks at nothing, and names `all` inputs or `none`.
         forecast: The most questions and texts that it would take, by stage.
         wordings: All prompts by digest.
         start: Marks of the start prompts on the validation rows.
@@ -121,6 +122,7 @@ class Transcript:
     domain: str
     n_rows: dict[str, int]
     forecast: dict[str, int]
+    blind: dict[str, dict[str, Means]] = field(default_factory=dict[str, dict[str, Means]])
     wordings: dict[str, Wording] = field(default_factory=dict[str, Wording])
     start: dict[str, Means] = field(default_factory=dict[str, Means])
     epochs: list[Epoch] = field(default_factory=list[Epoch])
