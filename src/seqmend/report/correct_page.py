@@ -18,6 +18,7 @@ from seqmend.report.transcript_section import transcript_section
 from seqmend.report.wording import counted, name, percent
 
 _SHOWN = 12
+_SMALL = 0.01
 _KINDS = {
     "filter": "Inputs dropped",
     "retarget": "Target replaced",
@@ -209,10 +210,10 @@ def _shown(row: dict[str, Any], evidence: _Evidence) -> ShownInstance:
 
 def _headline(figures: _Figures) -> str:
     changed = sum(figures.actions.get(action, 0) for action in _KINDS)
-    share = percent(figures.uncertain / figures.instances) if figures.instances else "0%"
+    share = figures.uncertain / max(figures.instances, 1)
     return (
         f"{counted(changed, 'training instance')} corrected, of {counted(figures.uncertain, 'uncertain one')} "
-        f"({share} of all)"
+        f"({percent(share, 1 if 0 < share < _SMALL else 0)} of all)"
     )
 
 

@@ -15,6 +15,7 @@ from seqmend.report.wording import number
 
 _WIDTH, _HEIGHT = 928, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 20, 50
+_LEAST_SPAN = 0.1
 _ENDED = {
     "epochs": "all its epochs were done",
     "patience": "no epoch brought a better prompt",
@@ -78,13 +79,17 @@ def descent_chart(transcript: Transcript, colours: Colours = BY_SCHEME) -> Canva
     canvas = Canvas(_WIDTH, _HEIGHT, f"F1 of the best prompt on the validation rows. {said}.")
     x = Scale(-0.3, max(len(columns) - 1, 1) + 0.3, _LEFT, _WIDTH - _RIGHT)
     blind = [means["all"]["f1"] for part, means in transcript.blind.items() if part == "validation"]
-    y = Scale.around([*blind, *(value for column in values for value in column)], _HEIGHT - _BOTTOM, _TOP)
+    shown = [*blind, *(value for column in values for value in column)]
+    middle = (min(shown) + max(shown)) / 2
+    ends = (middle - _LEAST_SPAN / 2, middle + _LEAST_SPAN / 2)  # differences of thousandths shall look like that
+    y = Scale.around([*shown, *ends], _HEIGHT - _BOTTOM, _TOP)
     for value, text in y.ticks(5):
         canvas.line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), colours["line"])
         canvas.text(_LEFT - 8, y(value) + 4, text, colours["muted"], size=11, anchor="end")
     for value in blind:
         canvas.line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), colours["muted"], dash="3 3")
-        canvas.text(_WIDTH - _RIGHT, y(value) - 5, "naming all", colours["muted"], size=11, anchor="end")
+        beside = 14 if value <= best[-1] else -5  # away from the line of the kept prompt
+        canvas.text(_WIDTH - _RIGHT, y(value) + beside, "naming all", colours["muted"], size=11, anchor="end")
     for epoch, column in enumerate(values):
         label = "start" if epoch == 0 else str(epoch)
         canvas.text(x(epoch), _HEIGHT - _BOTTOM + 17, label, colours["muted"], size=11, anchor="middle")
