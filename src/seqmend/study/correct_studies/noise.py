@@ -223,7 +223,7 @@ def _figures(repetitions: list[Repetition]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "quality": over_repetitions(said),
         "beside": beside(said),
-        **{key: [one[key] for one in said] for key in ("actions", "doubted", "noise_rate", "weighing")},
+        **{key: [one.get(key) for one in said] for key in ("actions", "doubted", "noise_rate", "weighing")},
         "cost": [one["cost"] for one in said],
     }
     ranked = [
