@@ -8,7 +8,7 @@ import pytest
 from seqmend.errors import InputError
 from seqmend.interactions import leave_one_out
 from seqmend.ledger import Ledger
-from seqmend.llm import Answer, Journal, JournaledModel, LocalModel, Usage
+from seqmend.llm import Answer, Budget, Journal, JournaledModel, LocalModel, Usage
 from seqmend.menders.correct.config import CorrectTuningConfig, CorrectWeighingConfig
 from seqmend.progress import silent
 from seqmend.recommenders import rows_from_sequences, with_instance_edits
@@ -58,10 +58,10 @@ def noisy(tmp_path_factory, make_log, make_config):
     return config, leave_one_out(read_data(config.data).sequences)
 
 
-def corrected(noisy, model, folder, **changes):
+def corrected(noisy, model, folder, budget=None, **changes):
     config, split = noisy
     config = config.model_copy(update={"correct": config.correct.model_copy(update=changes)})
-    journaled = JournaledModel(model, Journal(folder / "journal.sqlite"), chunk=8)
+    journaled = JournaledModel(model, Journal(folder / "journal.sqlite"), budget or Budget(), chunk=8)
     with journaled.journal:
         return correct_split(config, split, Readers(None, journaled), folder / "work", silent)
 
@@ -126,6 +126,24 @@ def test_a_tuned_model_is_asked_what_it_could_change_and_that_is_foreseen(noisy,
     assert whole.figures["decided"] == 0
     agree = [one.kept == other.kept for one, other in zip(found.corrections, whole.corrections, strict=True)]
     assert np.mean(agree) > 0.95
+
+
+@pytest.mark.parametrize("calls", [0, 5, 60])
+def test_where_the_budget_ends_before_answers_are_weighed_nobody_is_believed(calls, noisy, tmp_path):
+    """What was paid for is kept: the same call with more goes on."""
+    model = KnowsKinds()
+    settings = {"known_noise": 0.2, "uncertain_share": 0.3}
+    poor = corrected(noisy, model, tmp_path, Budget(calls=calls), **settings)
+    assert len(model.questions) <= calls
+    assert poor.figures["weighing"] == {}
+    open_ = [one for one in poor.corrections if not one.is_doubted]
+    assert {(one.action, one.verdict) for one in open_} == {("unasked", None)}
+    assert {one.action for one in poor.corrections if one.is_doubted} == {"drop"}
+    before = list(model.questions)
+    rich = corrected(noisy, model, tmp_path, **settings)
+    assert model.questions[: len(before)] == before
+    assert len(set(model.questions)) == len(model.questions)
+    assert rich.figures["weighing"]["model"] > 0.7
 
 
 def test_what_the_recommender_doubts_for_good_reason_goes_unasked(noisy, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logit
 
 from seqmend import assets
-from seqmend.errors import InputError
+from seqmend.errors import BudgetExceeded, InputError
 from seqmend.interactions import Catalogue, Sequences, read_item_columns
 from seqmend.llm import JournaledModel, LanguageModel, LocalModel, Usage, metered, title_vectors
 from seqmend.menders.correct import (
@@ -25,6 +25,7 @@ from seqmend.menders.correct import (
     Renderer,
     RuledJudge,
     Score,
+    SilentJudge,
     Teacher,
     by_strangeness,
     by_title,
@@ -239,14 +240,23 @@ def _weighed(taught: Taught, train: Sequences, correct: CorrectConfig, known: Kn
             return taught
         plain = partial(teacher_of, taught, train, correct)
         return replace(taught, asker=plain, unruled=plain)
-    with metered(taught.model.usage, taught.spent, "weighing"):
-        found = weigh(teacher.log_odds, rows, rows, {}, evidence=True)
+    try:
+        with metered(taught.model.usage, taught.spent, "weighing"):
+            found = weigh(teacher.log_odds, rows, rows, {}, evidence=True)
+    except BudgetExceeded:
+        return replace(taught, asker=_unasked, unruled=_unasked)
 
     def asker(model: LanguageModel) -> Judge:
         said = teacher_of(taught, train, correct, model).log_odds
         return WeighedJudge(said, found, {}, known.strangers, correct.threshold, correct.weighing.ask == "all")
 
     return replace(taught, asker=asker, unruled=asker, weighed=found)
+
+
+def _unasked(model: LanguageModel) -> Judge:
+    """Nobody is asked where the budget ends before it is known what the answers are worth."""
+    del model
+    return SilentJudge()
 
 
 def _is_weighed(correct: CorrectConfig, teacher: Teacher) -> bool:
@@ -323,17 +333,20 @@ def _tuned(
     of_weighing = _known_rows(known, correct) if weighing.evidence and known is not None else None
     said = partial(log_odds, model, words, orders=tuning.orders)
     strangers = known.strangers if known is not None and of_weighing else None
-    with metered(model.usage, spent, "weighing"):
-        if of_weighing:
-            found = weigh(said, of_weighing, of_weighing, {}, evidence=True)
-        elif weighing.evidence:
-            spoiled, is_noise = spoil(train, weighing.noise, correct.seed)
-            of_weighing = corrupted(spoiled, is_noise, settings.model_copy(update={"rows": weighing.rows}))
-            there = LearnedScore.fit(spoiled, correct.max_length, company.scores, correct.seed)
-            found = weigh(said, of_weighing, of_weighing, {_LEARNED: there.log_odds}, evidence=True)
-            scores = {_LEARNED: company.log_odds}
-        else:
-            found = weigh(said, learned_from, validation, {}, evidence=False)
+    try:
+        with metered(model.usage, spent, "weighing"):
+            if of_weighing:
+                found = weigh(said, of_weighing, of_weighing, {}, evidence=True)
+            elif weighing.evidence:
+                spoiled, is_noise = spoil(train, weighing.noise, correct.seed)
+                of_weighing = corrupted(spoiled, is_noise, settings.model_copy(update={"rows": weighing.rows}))
+                there = LearnedScore.fit(spoiled, correct.max_length, company.scores, correct.seed)
+                found = weigh(said, of_weighing, of_weighing, {_LEARNED: there.log_odds}, evidence=True)
+                scores = {_LEARNED: company.log_odds}
+            else:
+                found = weigh(said, learned_from, validation, {}, evidence=False)
+    except BudgetExceeded:
+        return Taught(model, free, asker=_unasked, unruled=_unasked, spent=spent)
 
     def asker(given: LanguageModel) -> Judge:
         said = partial(log_odds, given, words, orders=tuning.orders)

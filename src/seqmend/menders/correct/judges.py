@@ -36,6 +36,15 @@ class Judge(Protocol):
         ...
 
 
+class SilentJudge:
+    """Has no verdict on anything: the budget does not pay for knowing what a language model's answers are worth."""
+
+    def ask(self, questions: Sequence[Asked], progress: Progress = silent, what: str = "") -> list[Verdict | None]:
+        """See `Judge.ask`."""
+        del progress, what
+        return [None] * len(questions)
+
+
 @dataclass(frozen=True)
 class ScoreJudge:
     """An input goes with its target where their score is high enough."""
