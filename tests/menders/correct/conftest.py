@@ -8,6 +8,7 @@ import pytest
 
 from seqmend.interactions import Sequences
 from seqmend.llm import Answer, Usage
+from seqmend.menders.correct import Labelled
 
 KINDS = ("wooden train", "card game", "plush bear", "science kit")
 PER_KIND = 12
@@ -48,6 +49,19 @@ def listed(prompt: str) -> tuple[list[str], str]:
 @pytest.fixture(scope="session")
 def make_chooser():
     return Chooser
+
+
+@pytest.fixture(scope="session")
+def by_parity():
+    """Makes rows of three inputs each, items 1 to 12, of which those of the target's parity go with it."""
+
+    def made(n, seed=0):
+        rng = np.random.default_rng(seed)
+        inputs = rng.integers(1, 13, (n, 3)).astype(np.int32)
+        targets = rng.integers(1, 13, n).astype(np.int32)
+        return Labelled(np.arange(n), inputs, targets, inputs % 2 == targets[:, None] % 2)
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 from seqmend.errors import InputError
 from seqmend.interactions import Catalogue
 from seqmend.llm import Answer, LocalModel, LoRAConfig, Usage
-from seqmend.menders.correct import Asked, Attributes, Labelled
+from seqmend.menders.correct import Asked, Attributes
 from seqmend.menders.correct.config import CorrectTuningConfig
 from seqmend.menders.correct.tuning import InPlace, log_odds, tune
 
@@ -36,13 +36,6 @@ class Placed:
         return found
 
 
-def rows(n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    inputs = rng.integers(1, 13, (n, 3)).astype(np.int32)
-    targets = rng.integers(1, 13, n).astype(np.int32)
-    return Labelled(np.arange(n), inputs, targets, inputs % 2 == targets[:, None] % 2)
-
-
 def test_the_question_is_short_and_tells_attributes_where_wanted():
     question = WORDS.question([1, 2], 3)
     assert question.choices == ('\n"thing 1":', '\n"thing 2":')
@@ -60,7 +53,7 @@ def test_what_the_place_says_is_averaged_out_over_orders():
     assert [tuple(map(number, q.choices)) for q in model.questions] == [(1, 2, 3), (1, 2, 3), (3, 2, 1)]
 
 
-def test_tuning_holds_targets_out_and_learns_the_question(tiny: LocalModel, tiny_folder, tmp_path):
+def test_tuning_holds_targets_out_and_learns_the_question(tiny: LocalModel, tiny_folder, tmp_path, by_parity):
     lora = LoRAConfig(
         rank=8,
         epochs=8,
@@ -72,7 +65,7 @@ def test_tuning_holds_targets_out_and_learns_the_question(tiny: LocalModel, tiny
         target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
     )
     config = CorrectTuningConfig(copies=2, lora=lora)
-    known = rows(60)
+    known = by_parity(60)
     words = InPlace(CATALOGUE, ATTRIBUTES)
     fit, train, validation = tune(tiny, known, words, tmp_path / "adapter", config)
     assert not set(train.targets.tolist()) & set(validation.targets.tolist())

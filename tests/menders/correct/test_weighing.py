@@ -7,7 +7,7 @@ from scipy.special import logit
 from sklearn.pipeline import Pipeline
 
 from seqmend.errors import BudgetExceeded
-from seqmend.menders.correct import Asked, Attributes, Labelled, LearnedScore, Strangers, mark
+from seqmend.menders.correct import Asked, Attributes, LearnedScore, Strangers, mark
 from seqmend.menders.correct.evidence import STRANGE, Weights, best_sets, by_attributes
 from seqmend.menders.correct.weighing import EVIDENCE, MODEL, Weighed, WeighedJudge, weigh
 from seqmend.menders.trees import BoostedTrees
@@ -26,13 +26,6 @@ class ByParity:
         self.asked += questions
         same = [np.array(one.inputs) % 2 == one.target % 2 for one in questions]
         return [np.where(fits, 1.0, -1.0) - 0.5 * np.arange(len(fits)) for fits in same]
-
-
-def rows(n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    inputs = rng.integers(1, 13, (n, 3)).astype(np.int32)
-    targets = rng.integers(1, 13, n).astype(np.int32)
-    return Labelled(np.arange(n), inputs, targets, inputs % 2 == targets[:, None] % 2)
 
 
 def test_a_judge_names_what_promises_most_and_stops_where_the_budget_does():
@@ -75,13 +68,13 @@ def test_only_what_a_usual_answer_could_change_is_asked_about():
     assert all(verdict.asked for verdict in replace(judge, strangers=None).ask(asked))
 
 
-def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out():
+def test_the_evidence_is_weighed_beside_the_model_and_may_be_left_out(by_parity):
     def guessing(questions):
         rng = np.random.default_rng(len(questions))
         return [rng.normal(0, 1, len(one.inputs)) for one in questions]
 
     scores = by_attributes(ATTRIBUTES)
-    train, validation = rows(40), rows(20, seed=1)
+    train, validation = by_parity(40), by_parity(20, seed=1)
     weighed = weigh(guessing, train, validation, scores, evidence=True)
     assert weighed.auroc["evidence"] == 1.0 > 0.7 > weighed.auroc["model"] > 0.3
     verdicts = WeighedJudge(guessing, weighed, scores).ask(validation.questions())

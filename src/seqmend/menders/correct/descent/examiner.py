@@ -109,10 +109,10 @@ class Examiner:
             return mark(rows.inputs, goes, rows.relevant), list(goes)
         probabilities = np.array(told)
         if threshold is None:
-            threshold = mark_at_best(rows.inputs, probabilities, rows.relevant).threshold
-            assert threshold is not None
-        named: list[list[bool]] = (probabilities >= threshold).tolist()
-        return replace(mark(rows.inputs, named, rows.relevant), threshold=threshold), list(named)
+            marks = mark_at_best(rows.inputs, probabilities, rows.relevant)
+        else:
+            marks = replace(mark(rows.inputs, probabilities >= threshold, rows.relevant), threshold=threshold)
+        return marks, (probabilities >= marks.threshold).tolist()
 
     def _verdicts(
         self, prompt: Prompt, memory: Mapping[int, str], questions: Sequence[Asked], stage: str
